@@ -1,0 +1,36 @@
+"""Listeners and connections: who can be reached how, over which carrier.
+
+Law: this room carries messages and lets peers in or not; it knows nothing of what messages mean.
+Names are fetched on first use: a scheduler binds its address and starts workers before it imports
+asyncio, because users wait for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .addresses import bind
+    from .base import Admit, Connection, Listener
+    from .credentials import Credentials
+    from .opening import connect, listen
+
+__all__ = ["Admit", "Connection", "Credentials", "Listener", "bind", "connect", "listen"]
+
+_HOMES = {
+    "Admit": "base",
+    "Connection": "base",
+    "Credentials": "credentials",
+    "Listener": "base",
+    "bind": "addresses",
+    "connect": "opening",
+    "listen": "opening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value
