@@ -1,0 +1,410 @@
+"""The worker's decisions: spans in, pieces to executors, news to the scheduler.
+
+Law: no asyncio, sockets, threads, clock or randomness; `now` comes in. Every task of every
+assignment is reported exactly once: done, failed, or returned. Methods change state and leave
+effects (effects.py) and messages; the shell takes and performs them. User values are opaque here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PeerError, StoreFull
+from ..executor.values import Part
+from ..ids import AssignmentId, GroupId, PeerId
+from ..messages import (
+    DataStored,
+    DefineGroup,
+    ExecutorsRestarted,
+    Failure,
+    ForgetGroup,
+    FreeResults,
+    Message,
+    RestartExecutors,
+    Runs,
+    RunSpan,
+    TakeBack,
+)
+from . import runs as runs_
+from .assignments import Assignment
+from .dispatcher import Dispatcher
+from .effects import Effect, Revoke, Unlink
+from .fetchplan import FetchPlan, rows_of
+from .groups import Groups
+from .ledger import Ledger
+from .slots import Piece, Slot
+from .store import Store, StoredBlock
+
+
+@dataclass(slots=True)
+class Death:
+    """How an executor ended. `page_piece`, `page_index`: what its page said it was running (0:
+    nothing)."""
+
+    page_piece: int
+    page_index: int
+    exit_code: int | None
+    signal: str | None
+    oom: bool
+    log: list[str]
+
+
+class WorkerCore:
+    """State and decisions of one worker."""
+
+    def __init__(self, worker: PeerId, name: str, slots: int, store: Store) -> None:
+        self.name = name
+        self.store = store
+        self._effects: list[Effect] = []
+        self._groups = Groups()
+        self._ledger = Ledger(worker)
+        self._plan = FetchPlan()
+        self._restart: int | None = None
+        self._dispatcher = Dispatcher(slots, self._groups, store, self._ledger, self._effects)
+
+    # --- for the shell -------------------------------------------------------------------------
+
+    def set_worker(self, worker: PeerId) -> None:
+        """Our own number, as the scheduler's `Welcome` says it."""
+        self._ledger.worker = worker
+
+    def take_sends(self) -> list[Message]:
+        """Return the messages for the scheduler since the last call."""
+        return self._ledger.take_sends()
+
+    def take_effects(self) -> list[Effect]:
+        """Return the effects to be performed since the last call."""
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
+
+    @property
+    def running(self) -> int:
+        """Tasks that are running now: one per busy executor."""
+        return sum(slot.running is not None for slot in self.slots)
+
+    @property
+    def slots(self) -> Iterable[Slot]:
+        """The executors."""
+        return self._dispatcher.slots.values()
+
+    @property
+    def assignments(self) -> dict[AssignmentId, Assignment]:
+        """The spans that are not wholly reported."""
+        return self._ledger.assignments
+
+    def next_wakeup(self) -> float | None:
+        """Return when `on_timer` wants to be called, if at all."""
+        return self._dispatcher.next_wakeup()
+
+    def on_timer(self, now: float) -> None:
+        """The time that `next_wakeup` gave has come."""
+        self._dispatcher.on_timer(now)
+
+    def handle(self, message: Message, now: float) -> None:
+        """Take a message of the scheduler.
+
+        Raises:
+            PeerError: the message makes no sense; nothing is changed.
+        """
+        match message:
+            case RunSpan():
+                self._run_span(message, now)
+            case FreeResults():
+                self.store.free(message.group, message.runs)
+                self._sweep()
+            case DefineGroup():
+                self._groups.define(message)
+            case ForgetGroup():
+                self._forget(message.group)
+            case TakeBack():
+                self._take_back(message, now)
+            case RestartExecutors():
+                self._restart_all(message.request)
+            case _:
+                raise PeerError(f"a worker does not take {type(message).__name__}")
+
+    def _forget(self, number: GroupId) -> None:
+        group = self._groups.forget(number)
+        if group is None:
+            return
+        things = {thing for thing, _ in group.chunks.values()}
+        for slot in self.slots:
+            self._effects += slot.forget(number)
+            self._effects += slot.forget_things(things)
+
+    def _sweep(self) -> None:
+        """Have everybody let go of what the store let go of."""
+        paths, numbers = self.store.take_doomed()
+        if paths:
+            self._effects.append(Unlink(paths))
+        if numbers:
+            gone = set(numbers)
+            for slot in self.slots:
+                self._effects += slot.forget_things(gone)
+
+    # --- spans and their inputs ----------------------------------------------------------------
+
+    def _run_span(self, message: RunSpan, now: float) -> None:
+        group = self._groups.find(message.group)
+        if group is None:
+            raise PeerError(f"a span of group {message.group:x}, which was not defined")
+        if message.assignment in self.assignments or message.start >= message.stop:
+            raise PeerError(f"assignment {message.assignment} came twice, or is empty")
+        assignment = Assignment(message, group)
+        new = {(position, chunk): blob for position, chunk, blob in message.chunks}
+        wanted = assignment.chunks(message.start, message.stop)
+        if any(key not in group.chunks and key not in new for key in wanted):
+            raise PeerError(f"assignment {message.assignment} lacks chunks of its items")
+        for key, blob in new.items():
+            group.chunks[key] = self.store.next_number(), blob
+        self.assignments[message.assignment] = assignment
+        needs = assignment.needs(message.start, message.stop)
+        fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
+        self._effects += fetches
+        if lost:
+            self._return_all(assignment, "inputs are not here", rows_of(lost, self._ledger.worker))
+        elif not assignment.fetches:
+            self._dispatcher.add(assignment)
+            self._dispatcher.dispatch(now)
+
+    def on_fetched(self, number: int, blocks: list[StoredBlock], now: float) -> None:
+        """Take what a fetch brought; it may be less than was asked for."""
+        entry = self._plan.take(number)
+        if entry is None:
+            # its assignments were dropped by a restart: what came is not wanted any more
+            self._effects.append(Unlink([b.path for b in blocks if b.path is not None]))
+            return
+        fetch, waiting = entry
+        full: StoreFull | None = None
+        for block in blocks:
+            start, stop = max(block.start, fetch.start), min(block.stop, fetch.stop)
+            try:
+                self._keep(block, start, max(start, stop))
+            except StoreFull as error:
+                full = error
+        for assignment in waiting:
+            self._after_fetch(assignment, fetch.worker, full)
+        self._sweep()
+        self._dispatcher.dispatch(now)
+
+    def on_fetch_failed(self, number: int, reason: str, now: float) -> None:
+        """A fetch brought nothing, after all attempts."""
+        entry = self._plan.take(number)
+        if entry is None:  # dropped by a restart
+            return
+        fetch, waiting = entry
+        missing = rows_of({fetch.group: [fetch.start, fetch.stop]}, fetch.worker)
+        for assignment in waiting:
+            self._return_all(assignment, f"an input could not be fetched: {reason}", missing)
+        self._dispatcher.dispatch(now)
+
+    def _after_fetch(self, assignment: Assignment, worker: PeerId, full: StoreFull | None) -> None:
+        if full is not None:
+            self._plan.abandon(assignment)
+            failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
+            runs = assignment.drop_queued([assignment.start, assignment.stop])
+            self._ledger.fail_all(assignment, runs, failure)
+        elif not assignment.fetches:
+            needs = assignment.needs(assignment.start, assignment.stop)
+            lost = self._dispatcher.find_lost(needs)
+            if lost:
+                self._return_all(assignment, "an input was not there", rows_of(lost, worker))
+            else:
+                self._dispatcher.add(assignment)
+
+    def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
+        self._plan.abandon(assignment)
+        runs = assignment.drop_queued([assignment.start, assignment.stop])
+        self._ledger.give_back(assignment, runs, reason, missing)
+
+    def put(self, blocks: list[StoredBlock]) -> str | None:
+        """Keep scattered data; return None, or why it cannot be kept."""
+        try:
+            for block in blocks:
+                self._keep(block, block.start, block.stop)
+        except StoreFull as error:
+            return str(error)
+        finally:
+            self._sweep()
+        return None
+
+    def _keep(self, block: StoredBlock, start: int, stop: int) -> None:
+        """Store a copy that came from elsewhere, and say so."""
+        if self.store.add(block, start, stop):
+            nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
+            self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+
+    # --- executors -----------------------------------------------------------------------------
+
+    def on_executor_ready(self, executor: int, now: float) -> None:
+        """An executor is up."""
+        slot = self._dispatcher.slots.get(executor)
+        if slot is None or slot.is_doomed:
+            return  # it is to be killed
+        slot.is_ready = True
+        if self._restart is not None and all(s.is_open for s in self.slots):
+            self._ledger.tell(ExecutorsRestarted(self._restart))
+            self._restart = None
+        self._dispatcher.dispatch(now)
+
+    def on_revoked(self, executor: int, number: int, taken: bool, now: float) -> None:
+        """Answer to `Revoke`: with `taken` the executor will never run the piece, without it has
+        begun it."""
+        self._dispatcher.on_revoked(executor, number, taken)
+        self._dispatcher.dispatch(now)
+
+    def on_cut(
+        self, executor: int, number: int, page_piece: int, page_index: int, now: float
+    ) -> None:
+        """Answer to `Cut`: what the executor's page says now."""
+        self._dispatcher.on_cut(executor, number, page_piece, page_index, now)
+        self._dispatcher.dispatch(now)
+
+    def on_report(
+        self, executor: int, header: dict[str, Any], buffers: list[Part], now: float
+    ) -> None:
+        """Take an executor's report on its running piece."""
+        slot = self._dispatcher.slots.get(executor)
+        if slot is None or slot.running is None:
+            return  # dropped by a restart
+        piece = slot.running
+        assert piece.number == header["piece"] and piece.at == header["start"], header
+        assignment = piece.assignment
+        if header["stop"] > piece.at:
+            assignment.group.learn(header["stop"] - piece.at, header["elapsed"])
+        piece.at = header["stop"]
+        self._take_blocks(assignment, header, buffers)
+        self._take_failures(assignment, header["failed"], buffers)
+        if header["over"]:
+            self._dispatcher.promote(slot, now)
+            if piece.at < piece.stop:
+                self._take_rest(piece, header["gone"])
+            self._ledger.settle(piece.number)
+        self._sweep()
+        self._dispatcher.dispatch(now)
+
+    def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
+        rest = [piece.at, piece.stop]
+        if gone is None:
+            self._dispatcher.put_back(piece.assignment, rest)
+        else:
+            missing = [[*gone, self._ledger.worker]]
+            self._ledger.give_back(piece.assignment, rest, "an input is gone from here", missing)
+
+    def _take_blocks(
+        self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
+    ) -> None:
+        group = assignment.group.group
+        seconds, times = header["seconds"], header["times"]
+        used = 0
+        for start, stop, single, *rest in header["blocks"]:
+            if len(rest) == 1:
+                parts = buffers[used : used + rest[0]]
+                used += rest[0]
+                block = StoredBlock(group, start, stop, single, parts)
+            else:
+                block = StoredBlock(group, start, stop, single, [], rest[0], rest[1])
+            try:
+                self.store.add(block, start, stop)
+            except StoreFull as error:
+                failure: Failure = {"kind": "store", "text": str(error), "worker": self.name}
+                self._ledger.fail_all(assignment, [start, stop], failure)
+                continue
+            self._ledger.done(assignment, block, seconds, times)
+            seconds, times = 0.0, []
+        del buffers[:used]
+
+    def _take_failures(
+        self, assignment: Assignment, reports: list[dict[str, Any]], buffers: list[Part]
+    ) -> None:
+        for report in reports:
+            failure: Failure = {k: report[k] for k in ("kind", "text", "traceback") if k in report}
+            failure["worker"] = self.name
+            if report.get("exception"):
+                failure["exception"] = buffers.pop(0)
+            index = report["index"]
+            for i in range(index, report.get("stop", index + 1)):
+                self._ledger.fail(assignment, i, report["seconds"], failure)
+
+    def on_executor_died(self, executor: int, death: Death, now: float) -> None:
+        """An executor has ended, and all that it sent before was taken."""
+        slot = self._dispatcher.slots.pop(executor, None)
+        if slot is None:
+            return
+        self._dispatcher.spawn()
+        if slot.queued is not None:
+            queued = slot.queued
+            self._dispatcher.put_back(queued.assignment, [queued.start, queued.stop])
+        piece = slot.running
+        if piece is not None and piece.at < piece.stop:
+            rest = [piece.at, piece.stop]
+            if slot.is_doomed:
+                self._dispatcher.put_back(piece.assignment, rest)
+            else:
+                self._blame(piece, rest, death)
+        for some in slot.pieces():
+            self._ledger.settle(some.number)
+        self._dispatcher.dispatch(now)
+
+    def _blame(self, piece: Piece, rest: Runs, death: Death) -> None:
+        """Fail the task that ran when its executor died, return the others of the piece."""
+        assignment = piece.assignment
+        what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
+        if death.page_piece == piece.number:
+            index = min(max(death.page_index, piece.at), piece.stop - 1)
+            failure = _describe_death(assignment.group.name, index, what, death, self.name)
+            self._ledger.fail(assignment, index, 0.0, failure)
+            pass
+        self._ledger.give_back(assignment, rest, f"their executor died ({what})")
+
+    # --- taking back ---------------------------------------------------------------------------
+
+    def _take_back(self, message: TakeBack, now: float) -> None:
+        begun = self._ledger.begin_taking(message)
+        if begun is None:
+            return
+        taking, assignment = begun
+        for slot in self.slots:
+            for piece in slot.pieces():
+                if piece.assignment is assignment and runs_.intersect(
+                    message.runs, piece.at, piece.stop
+                ):
+                    taking.waits.add(piece.number)
+                    if piece is slot.running:
+                        self._dispatcher.cut(slot)
+                    else:
+                        piece.is_disputed = True
+                        self._effects.append(Revoke(slot.executor, piece.number))
+        if assignment.fetches and not assignment.queued:
+            self._plan.abandon(assignment)
+        self._ledger.answer()
+        self._dispatcher.dispatch(now)
+
+    def _restart_all(self, request: int) -> None:
+        self._restart = request
+        self._ledger.clear()
+        self._plan.clear()
+        self._groups.clear()
+        self._dispatcher.clear()
+        self.store.clear()
+        self._sweep()
+        for slot in self.slots:
+            self._dispatcher.kill(slot)
+
+
+def _describe_death(name: str, index: int, what: str, death: Death, worker: str) -> Failure:
+    text = f"task {index} of {name!r} ended its executor process on {worker}: {what}"
+    if death.oom:
+        text += "; the system had run out of memory"
+    if death.log:
+        text += f"; its last words: {death.log[-1][:300]}"
+    failure: Failure = {"kind": "crashed", "text": text, "worker": worker, "oom": death.oom}
+    failure["log"] = death.log
+    if death.exit_code is not None:
+        failure["exit_code"] = death.exit_code
+    if death.signal is not None:
+        failure["signal"] = death.signal
+    return failure

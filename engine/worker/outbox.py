@@ -1,0 +1,57 @@
+"""Messages to the scheduler that one turn of the loop brings about.
+
+Law: order is kept, but adjacent finished stretches of one assignment become one `SpanDone`: news
+cost per turn, not per piece.
+"""
+
+from __future__ import annotations
+
+from ..ids import AssignmentId
+from ..messages import Message, SpanDone
+
+
+class Outbox:
+    """Collects messages; `take` gives them and begins anew."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._last_done: dict[AssignmentId, SpanDone] = {}
+
+    def add(self, message: Message) -> None:
+        """Add a message that is sent as it is."""
+        self._messages.append(message)
+
+    def add_done(self, done: SpanDone) -> None:
+        """Add a finished stretch, joined with the last one of its assignment if they are
+        neighbours."""
+        last = self._last_done.get(done.assignment)
+        if last is not None and (last.blocks is None) == (done.blocks is None):
+            if done.start == last.stop:
+                last.stop = done.stop
+                _join(last, done)
+                return
+            if done.stop == last.start:
+                last.start = done.start
+                _join(last, done)
+                return
+        self._last_done[done.assignment] = done
+        self._messages.append(done)
+
+    def take(self) -> list[Message]:
+        """Return what was added since the last call."""
+        messages, self._messages = self._messages, []
+        if messages:
+            self._last_done = {}
+        return messages
+
+
+def _join(last: SpanDone, done: SpanDone) -> None:
+    last.nbytes += done.nbytes
+    last.seconds += done.seconds
+    if done.blocks is not None:
+        assert last.blocks is not None
+        last.blocks += done.blocks
+    counts = dict(zip(last.times[::2], last.times[1::2], strict=True))
+    for found, count in zip(done.times[::2], done.times[1::2], strict=True):
+        counts[found] = counts.get(found, 0) + count
+    last.times = [number for pair in counts.items() for number in pair]

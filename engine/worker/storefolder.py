@@ -1,0 +1,101 @@
+"""The folder in which a worker and its executors share large results.
+
+Law: mode 0700, in shared memory where there is room, on disk otherwise. The worker holds a lock
+on a file in it as long as it lives; a folder whose lock can be had belongs to nobody and is
+removed by the next worker that starts (its own executors do it first, unless everything was
+killed at once).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")
+NEEDED_BYTES = 256 << 20
+"""Shared memory with less room than this (containers often have 64 MB) is not used."""
+SHARE = 0.9
+"""Part of the room that the store may fill."""
+_LOCK = "lock"
+_ABANDONED_S = 60.0
+
+
+@dataclass(slots=True)
+class StoreFolder:
+    """`limit_bytes`: what fits there when the worker starts. `lock`: an open file, to be kept."""
+
+    path: str
+    in_memory: bool
+    limit_bytes: int
+    lock: int
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.close(self.lock)
+        self.lock = -1
+
+
+def make_store_folder(memory_limit_bytes: int) -> StoreFolder:
+    """Make the folder of a new worker that may use so much memory; sweep up what dead ones have
+    left.
+
+    Raises:
+        OSError: there is no place for it.
+    """
+    base, in_memory = _choose_base()
+    _sweep(base)
+    path = Path(tempfile.mkdtemp(prefix=f"cellspan-{os.getuid()}-", dir=base))
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    room = int(_free_bytes(base) * SHARE)
+    limit = min(memory_limit_bytes, room) if in_memory else room
+    return StoreFolder(str(path), in_memory, limit, lock)
+
+
+def _choose_base() -> tuple[Path, bool]:
+    if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) and _free_bytes(SHARED_MEMORY) >= NEEDED_BYTES:
+        return SHARED_MEMORY, True
+    return Path(tempfile.gettempdir()), False
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def sweep() -> None:
+    """Remove the folders of workers of this user that are gone."""
+    for base in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+        _sweep(base)
+
+
+def _sweep(base: Path) -> None:
+    for path in base.glob(f"cellspan-{os.getuid()}-*"):
+        with contextlib.suppress(OSError):
+            if path.is_dir() and not path.is_symlink() and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except (
+        FileNotFoundError
+    ):  # just being made, or half removed; other folders may share our prefix
+        is_old = time.time() - path.stat().st_mtime > _ABANDONED_S
+        return is_old and not any(path.iterdir())
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
