@@ -1,0 +1,74 @@
+"""What the scheduler knows of the processes that are connected to it: clients and workers.
+
+Law: records only. `assignments`, `tasks`, `load_s` and `holds` of a worker are kept by moves.py,
+`knows` and `blob_uses` by handing.py, `holds` of a client by release.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PeerError
+from ..ids import AssignmentId, Digest, GroupId, PeerId
+
+if TYPE_CHECKING:
+    from .groups import Assignment, Group
+
+MAX_SLOTS = 1 << 16
+
+
+class Client:
+    """A client session. `holds`: groups of which it holds futures; `opened`: open groups that it
+    may extend.
+    """
+
+    __slots__ = ("holds", "info", "name", "opened", "peer", "served_s")
+
+    def __init__(self, peer: PeerId, info: dict[str, Any]) -> None:
+        self.peer = peer
+        self.info = info
+        self.name = str(info.get("name") or f"client-{peer}")
+        self.holds: dict[GroupId, Group] = {}
+        self.opened: dict[GroupId, Group] = {}
+        self.served_s = 0.0
+
+
+class Worker:
+    """A worker. `tasks`, `load_s`: number and expected seconds of the tasks that are with it.
+
+    `knows`: for each group that it was told of, the chunks of items it was sent, as ``(position,
+    number)``; `blob_uses`: how many of these groups name a blob.
+    """
+
+    __slots__ = (
+        "address", "assignments", "blob_uses", "holds", "host", "info", "joined", "knows", "load_s",
+        "memory_limit_bytes", "name", "peer", "slots", "stats", "tasks",
+    )  # fmt: skip
+
+    def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
+        """Raises:
+        PeerError: `info` lacks what the scheduler needs.
+        """
+        slots, address = info.get("slots"), info.get("address")
+        if type(slots) is not int or not 1 <= slots <= MAX_SLOTS:
+            raise PeerError(f"a worker with {slots!r} slots")
+        if not isinstance(address, str):
+            raise PeerError("a worker that does not say where it serves data")
+        self.peer = peer
+        self.info = info
+        self.name = str(info.get("name") or f"worker-{peer}")
+        self.slots = slots
+        self.address = address
+        self.host = str(info.get("host") or "")
+        self.memory_limit_bytes = int(info.get("memory_limit_bytes") or 0)
+        self.joined = now
+        self.stats: dict[str, float] = {}
+        self.assignments: dict[AssignmentId, Assignment] = {}
+        self.tasks = 0
+        self.load_s = 0.0
+        self.holds: dict[GroupId, Group] = {}
+        self.knows: dict[GroupId, set[tuple[int, int]]] = {}
+        self.blob_uses: dict[Digest, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<worker {self.peer} {self.name!r}>"

@@ -1,0 +1,227 @@
+"""Placement: which group is served next, by which worker, with how many tasks.
+
+Replaceable: the rest of the room knows `Placement` by `on_ready`, `on_worker_changed`,
+`on_worker_gone`, `on_client_gone` and `next_span`. It keeps two indices: groups with ready tasks,
+as a heap per client (priority, then depth first, then age), and workers that have room, those with
+a free slot apart from those that could only queue more. So the cost of a decision does not grow
+with the number of workers, tasks or finished groups.
+
+- Between clients: whoever has been served least (expected seconds of work).
+- Room: a free slot, or less work queued than `queue_s` per slot in few spans.
+- Length: `span_s` of work per slot by the learned mean; one task per slot while nothing is known,
+  at most GROWTH times longer from report to report; with several workers at most half of a fair
+  share of what is ready.
+- Place: tasks whose inputs the worker has; else the holder of the inputs, if waiting for it is
+  shorter than moving them.
+
+Law: pure; it changes nothing but its own indices. It reads groups and workers, no messages, no
+clock.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from pyroaring import BitMap
+
+from ..ids import GroupId, PeerId
+from .runs import first_run
+
+if TYPE_CHECKING:
+    from .groups import Group
+    from .ledger import Ledger
+    from .peers import Worker
+
+MIN_TASK_S = 1e-6
+"""What handling a task costs at least, whatever its function takes."""
+
+GUESS_S = 1e-3
+"""A task of unknown duration, where a share of service is counted."""
+
+QUEUED_SPANS = 4
+OVERFLOW = 4.0
+"""A worker without room may be given tasks whose inputs it holds, up to this many times the usual
+queue.
+"""
+
+LATENCY_S = 0.5e-3
+
+LEAST_SPAN_S = 0.25e-3
+"""Less work than this is not cut up for the sake of balance."""
+
+Row: TypeAlias = tuple[int, int, int, "Group"]
+
+
+class Plan(NamedTuple):
+    """Give a worker tasks ``[start, stop)`` of a group, expected to take `task_s` seconds each."""
+
+    group: Group
+    worker: Worker
+    start: int
+    stop: int
+    task_s: float
+
+
+class Placement:
+    """The policy and its indices."""
+
+    def __init__(
+        self, span_s: float, queue_s: float, max_span: int, span_bytes: int, bandwidth: float
+    ) -> None:
+        self.span_s = span_s
+        self.queue_s = queue_s
+        self.max_span = max_span
+        self.span_bytes = span_bytes
+        self.bandwidth = bandwidth
+        self.total_slots = 0
+        self.worker_count = 0
+        self._queues: dict[PeerId, list[Row]] = {}
+        self._free: dict[PeerId, Worker] = {}
+        self._room: dict[PeerId, Worker] = {}
+        self._served: dict[PeerId, float] = {}
+
+    # --- indices --------------------------------------------------------------------------------
+
+    @property
+    def has_ready(self) -> bool:
+        """Return whether some group may have ready tasks."""
+        return bool(self._queues)
+
+    def on_ready(self, group: Group) -> None:
+        """A group has ready tasks."""
+        if group.is_queued:
+            return
+        group.is_queued = True
+        queue = self._queues.get(group.owner)
+        if queue is None:  # who asked for nothing for a while has saved nothing up
+            least = min((self._served[peer] for peer in self._queues), default=0.0)
+            self._served[group.owner] = max(self._served.get(group.owner, 0.0), least)
+            queue = self._queues[group.owner] = []
+        heappush(queue, (-group.priority, -group.depth, group.serial, group))
+
+    def on_worker_added(self, worker: Worker) -> None:
+        """A worker has joined."""
+        self.total_slots += worker.slots
+        self.worker_count += 1
+        self.on_worker_changed(worker)
+
+    def on_worker_changed(self, worker: Worker) -> None:
+        """A worker has more or fewer tasks than before."""
+        peer, tasks = worker.peer, worker.tasks
+        if tasks < worker.slots:
+            self._free[peer] = worker
+            self._room.pop(peer, None)
+            return
+        self._free.pop(peer, None)
+        if worker.load_s < self.queue_s * worker.slots and (
+            len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots
+        ):
+            self._room[peer] = worker
+        else:
+            self._room.pop(peer, None)
+
+    def on_worker_gone(self, worker: Worker) -> None:
+        """A worker has left."""
+        self.total_slots -= worker.slots
+        self.worker_count -= 1
+        self._free.pop(worker.peer, None)
+        self._room.pop(worker.peer, None)
+
+    def on_client_gone(self, peer: PeerId) -> None:
+        """A client has left; groups of it that others hold stay where they are."""
+        if peer not in self._queues:
+            self._served.pop(peer, None)
+
+    def has_room(self, worker: Worker) -> bool:
+        """Return whether a worker would be given tasks."""
+        return worker.peer in self._free or worker.peer in self._room
+
+    def find_ready(self) -> Group | None:
+        """Return the group to be served next, None if no group has ready tasks."""
+        queues = self._queues
+        while queues:
+            owner = next(iter(queues)) if len(queues) == 1 else min(queues, key=self._served_of)
+            queue = queues[owner]
+            while queue:
+                group = queue[0][-1]
+                if group.ready:
+                    return group
+                heappop(queue)
+                group.is_queued = False
+            del queues[owner]
+        return None
+
+    def _served_of(self, owner: PeerId) -> float:
+        return self._served[owner]
+
+    # --- decisions ------------------------------------------------------------------------------
+
+    def next_span(self, ledger: Ledger) -> Plan | None:
+        """Return what to hand out next, None if nothing is ready or no worker has room."""
+        if not self._free and not self._room:
+            return None
+        group = self.find_ready()
+        if group is None:
+            return None
+        if self._free:
+            peer, worker = next(iter(self._free.items()))
+            del self._free[peer]  # and to the end: free workers take turns
+            self._free[peer] = worker
+        else:
+            worker = next(iter(self._room.values()))
+        if self.worker_count > 1 and group.layer.has_inputs:
+            worker, tasks = self._weigh(ledger, group, worker)
+            start, stop = first_run(tasks, self._length(group, worker))
+        else:
+            start, stop = first_run(group.ready, self._length(group, worker))
+        mean = group.mean_s()
+        task_s = self.queue_s if mean is None else max(mean, MIN_TASK_S)
+        self._served[group.owner] += (stop - start) * (GUESS_S if mean is None else task_s)
+        return Plan(group, worker, start, stop, task_s)
+
+    def _length(self, group: Group, worker: Worker) -> int:
+        """Return how long a span of a group may be on a worker."""
+        mean, slots = group.mean_s(), worker.slots
+        per_slot, least = 1, 1
+        if mean is not None:
+            task_s = max(mean, MIN_TASK_S)
+            per_slot = max(1, min(int(self.span_s / task_s), group.grown, self.max_span))
+            least = max(1, int(LEAST_SPAN_S / task_s))
+        free = slots - worker.tasks
+        length = free if per_slot == 1 and free > 0 else per_slot * slots
+        if self.worker_count > 1:
+            share = -(-len(group.ready) * slots // (2 * self.total_slots))
+            length = min(length, max(share, least))
+        size = group.layer.bytes_per_task()
+        if size * length > self.span_bytes:
+            length = max(1, int(self.span_bytes / size))
+        return length
+
+    def _weigh(self, ledger: Ledger, group: Group, worker: Worker) -> tuple[Worker, BitMap]:
+        """Return the worker that is to run ready tasks with inputs, and which it may be given."""
+        local = self._find_local(ledger, group, worker)
+        if local:
+            return worker, local
+        first = BitMap((group.ready.min(),))
+        sizes: dict[Worker, int] = {}
+        for number, results in group.layer.inputs_of(first).items():
+            producer = ledger.groups[number]
+            each = producer.bytes_of(1)
+            for index in results:
+                holder = producer.where.find(index)
+                if holder is not None:
+                    sizes[holder] = sizes.get(holder, 0) + each
+        if sizes:
+            best = max(sizes, key=sizes.__getitem__)
+            moving_s = LATENCY_S + sizes[best] / self.bandwidth
+            waiting_s = best.load_s / best.slots
+            if self.has_room(best) or waiting_s < min(moving_s, OVERFLOW * self.queue_s):
+                return best, self._find_local(ledger, group, best) or first
+        return worker, group.ready
+
+    def _find_local(self, ledger: Ledger, group: Group, worker: Worker) -> BitMap:
+        def held(number: GroupId) -> BitMap:
+            return ledger.groups[number].holders.get(worker.peer) or BitMap()
+
+        return group.layer.find_local(group.ready, held)

@@ -1,0 +1,345 @@
+"""Recovery: tasks that must wait, run again or fail because of what happened to others.
+
+- `await_inputs`: tasks came to WAITING; ready what is complete, bring back released inputs, fail
+  what cannot be.
+- `fail`: tasks fail, and with them all unfinished tasks that take their results; every failure
+  names its origin.
+- `lose`: results are gone with their last holder; compute them again (lineage), or fail what cannot
+  be computed.
+- `requeue`, `remove_claim`, `retry`, `revive`: the ways into these.
+
+Law: no recursion and no order among tasks is relied on: each function works off a list, and looks
+again at the state of what it takes from it. A task that cannot run any more fails with a cause;
+none is left waiting for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from pyroaring import BitMap
+
+from ..messages import Failure, TakeBack
+from .graph import Graph
+from .groups import Assignment, Group
+from .ledger import Ledger
+from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, WAITING, drop_claim, move
+from .news import tell_done, tell_failed, tell_reopened
+from .peers import Worker
+from .release import forget, settle, settle_inputs
+from .runs import clip, runs_of
+
+Work: TypeAlias = list[tuple[Group, BitMap]]
+
+
+def await_inputs(ledger: Ledger, work: Work) -> None:
+    """These tasks have come to WAITING (by the caller): see to it that they run as soon as they
+    can.
+    """
+    work = list(work)
+    broken: list[tuple[Group, BitMap, Failure]] = []
+    while work:
+        group, tasks = work.pop()
+        tasks = tasks & group.waiting
+        if not tasks:
+            continue
+        complete = group.layer.count_again(tasks, ledger.done_of)
+        move(ledger, group, complete, WAITING, READY)
+        rest = tasks - complete
+        if rest and group.layer.has_inputs:
+            _bring_inputs(ledger, group, rest, work, broken)
+    for group, tasks, failure in broken:
+        fail(ledger, group, tasks & (group.waiting | group.ready), failure)
+
+
+def _bring_inputs(
+    ledger: Ledger,
+    group: Group,
+    tasks: BitMap,
+    work: Work,
+    broken: list[tuple[Group, BitMap, Failure]],
+) -> None:
+    """Put released inputs of waiting tasks on `work`, and tasks whose inputs cannot come among the
+    `broken`.
+    """
+    layer = group.layer
+    for number, results in layer.inputs_of(tasks).items():
+        producer = ledger.groups.get(number)
+        if producer is None:
+            failure: Failure = {
+                "kind": "lost",
+                "text": f"an input of it, of group {number:x}, had been released before",
+                "origin": [number, results.min()],
+            }
+            broken.append((group, layer.consumers_of(number, results) & tasks, failure))
+            continue
+        for start, stop, failure in _failures_in(producer, results & producer.failed):
+            part = clip(results, start, stop)
+            taking = layer.consumers_of(number, part) & tasks
+            broken.append((group, taking, _derive(producer, part.min(), failure)))
+        back = producer.layer.can_run_again(results & producer.released)
+        if back:
+            move(ledger, producer, back, RELEASED, WAITING)
+            work.append((producer, back))
+        beyond = results - producer.done - producer.failed - producer.unfinished()
+        if beyond:
+            failure = {
+                "kind": "lost",
+                "text": f"an input of it, of group {producer.name!r}, had been released before",
+                "origin": [number, beyond.min()],
+            }
+            broken.append((group, layer.consumers_of(number, beyond) & tasks, failure))
+
+
+def _failures_in(group: Group, tasks: BitMap) -> list[tuple[int, int, Failure]]:
+    runs = runs_of(tasks)
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    return [section for start, stop in pairs for section in group.failures.sections(start, stop)]
+
+
+def _derive(group: Group, index: int, failure: Failure) -> Failure:
+    """Return the failure of what depends on a failed task."""
+    if "origin" in failure:
+        return failure
+    text = f"it depends on {group.name}[{index}], which failed: {failure['text']}"
+    return {**failure, "text": text, "origin": [group.id, index]}
+
+
+# --- failing ----------------------------------------------------------------------------------
+
+
+def fail(
+    ledger: Ledger,
+    group: Group,
+    tasks: BitMap,
+    failure: Failure,
+    assignment: Assignment | None = None,
+    seconds: float = 0.0,
+) -> None:
+    """Let tasks fail that are unfinished, or whose results are lost, and all that depend on them.
+
+    Assigned ones are taken from their workers, by killing executors if it must be; with
+    `assignment` its worker itself has said that they failed.
+    """
+    stack = [(group, tasks, failure)]
+    failed: Work = []
+    while stack:
+        group, tasks, failure = stack.pop()
+        tasks = tasks - group.failed - group.released  # it may be here a second time
+        if not tasks:
+            continue
+        for state in (WAITING, READY, DONE):
+            part = tasks & group.sets[state]
+            if part:
+                move(ledger, group, part, state, FAILED, failure=failure)
+        if not tasks.isdisjoint(group.assigned):
+            _fail_assigned(ledger, group, tasks & group.assigned, failure, assignment)
+        group.counters.on_failed(failure["text"], ledger.now, seconds)
+        seconds = 0.0
+        tell_failed(ledger, group, tasks, failure)
+        failed.append((group, tasks))
+        for consumer in group.consumers.values():
+            taking = consumer.layer.consumers_of(group.id, tasks)
+            taking &= consumer.waiting | consumer.ready
+            if taking:
+                stack.append((consumer, taking, _derive(group, tasks.min(), failure)))
+    for group, tasks in failed:
+        if group.layer.has_inputs:
+            settle_inputs(ledger, group, tasks)
+        settle(ledger, group, tasks)
+
+
+def _fail_assigned(
+    ledger: Ledger, group: Group, tasks: BitMap, failure: Failure, assignment: Assignment | None
+) -> None:
+    if assignment is not None and assignment.group is group:
+        move(ledger, group, tasks, ASSIGNED, FAILED, assignment=assignment, failure=failure)
+        return
+    for found in list(group.assignments.values()):
+        part = tasks & found.left
+        if part:
+            ledger.outbox.send(found.worker.peer, TakeBack(found.id, runs_of(part), True))
+            move(ledger, group, part, ASSIGNED, FAILED, assignment=found, failure=failure)
+
+
+def cancel(ledger: Ledger, group: Group, tasks: BitMap, by: str) -> None:
+    """Let what is unfinished among tasks fail as cancelled."""
+    failure: Failure = {"kind": "cancelled", "text": f"cancelled by {by}"}
+    unfinished = tasks & group.unfinished()
+    if unfinished:
+        fail(ledger, group, unfinished, failure)
+
+
+# --- losing -----------------------------------------------------------------------------------
+
+
+def lose(ledger: Ledger, group: Group, results: BitMap, reason: str) -> Work:
+    """Done tasks have lost their last holder. Return what has come to WAITING by that, for
+    `await_inputs`.
+    """
+    back = group.layer.can_run_again(results)
+    dead = results - back
+    work: Work = []
+    if back:
+        move(ledger, group, back, DONE, WAITING)
+        tell_reopened(ledger, group, back, reason)
+        work.append((group, back))
+        for consumer in group.consumers.values():
+            consumer.layer.on_lost(group.id, back, consumer.waiting)
+            taking = consumer.layer.consumers_of(group.id, back) & consumer.ready
+            if taking:
+                move(ledger, consumer, taking, READY, WAITING)
+                work.append((consumer, taking))
+    if dead:
+        text = f"the only copy of this data is gone: {reason}"
+        fail(ledger, group, dead, {"kind": "lost", "text": text})
+    return work
+
+
+def remove_claim(
+    ledger: Ledger, group: Group, worker: Worker, results: BitMap, reason: str, *, tell: bool
+) -> Work:
+    """A worker holds these results no more; others that do stand in. Return what has come to
+    WAITING.
+    """
+    held = group.holders.get(worker.peer)
+    if held is None:
+        return []
+    gone = held & results & group.done
+    drop_claim(ledger, group, worker, gone, tell=tell)
+    orphans = BitMap()
+    runs = runs_of(gone)
+    for first, last in zip(runs[::2], runs[1::2], strict=True):
+        for start, stop, holder in group.where.sections(first, last):
+            if holder is worker:
+                orphans.add_range(start, stop)
+    if orphans and not orphans.isdisjoint(group.copied):
+        for peer, others in group.holders.items():
+            common = orphans & others
+            if common:
+                _stand_in(ledger, group, ledger.workers[peer], common)
+                orphans -= common
+    return lose(ledger, group, orphans, reason) if orphans else []
+
+
+def _stand_in(ledger: Ledger, group: Group, worker: Worker, results: BitMap) -> None:
+    runs = runs_of(results)
+    for start, stop in zip(runs[::2], runs[1::2], strict=True):
+        group.where.set(start, stop, worker)
+        tell_done(ledger, group, start, stop, worker)
+
+
+def requeue(ledger: Ledger, assignment: Assignment, tasks: BitMap) -> Work:
+    """Tasks of an assignment are to be placed again. Return what has come to WAITING."""
+    move(ledger, assignment.group, tasks, ASSIGNED, WAITING, assignment=assignment)
+    return [(assignment.group, tasks)]
+
+
+def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -> None:
+    """A worker is gone, with the tasks that it had and the results that it held.
+
+    With `blame` the tasks that it may have been running are held to have taken it down.
+    """
+    suspects = worker.slots if blame else 0
+    work: Work = []
+    given_up: list[tuple[Group, BitMap, Failure]] = []
+    for assignment in list(
+        worker.assignments.values()
+    ):  # in the order in which they were handed out
+        group, left = assignment.group, assignment.left.copy()
+        for index in left[:suspects] if suspects else ():
+            suspects -= 1
+            count = group.crashes[index] = group.crashes.get(index, 0) + 1
+            if count > group.allowed_failures:
+                text = (
+                    f"{group.name}[{index}] was with {count} workers that were lost, so it is "
+                    f"given up; the last one, {worker.name}: {reason}"
+                )
+                failure: Failure = {"kind": "crashed", "text": text, "worker": worker.name}
+                given_up.append((group, BitMap((index,)), failure))
+        work += requeue(ledger, assignment, left)
+    for group in list(worker.holds.values()):
+        held = group.holders[worker.peer].copy()
+        lost = f"worker {worker.name} is gone ({reason})"
+        work += remove_claim(ledger, group, worker, held, lost, tell=False)
+    for number in worker.knows:
+        ledger.groups[number].known_by.pop(worker.peer)
+    ledger.placement.on_worker_gone(worker)
+    del ledger.workers[worker.peer]
+    ledger.outbox.forget_peer(worker.peer)
+    for group, tasks, failure in given_up:
+        fail(ledger, group, tasks & group.waiting, failure)
+    await_inputs(ledger, work)
+
+
+# --- once more --------------------------------------------------------------------------------
+
+
+def retry(ledger: Ledger, group: Group, tasks: BitMap, reason: str) -> None:
+    """Run the failed among these tasks again, and the failed tasks that they depend on."""
+    stack = [(group, tasks)]
+    work: Work = []
+    while stack:
+        group, tasks = stack.pop()
+        tasks = group.layer.can_run_again(tasks & group.failed)
+        if not tasks:
+            continue
+        move(ledger, group, tasks, FAILED, WAITING)
+        group.counters.on_retried()
+        for counts in (group.raised, group.crashes):
+            for index in [i for i in counts if i in tasks]:
+                del counts[index]
+        tell_reopened(ledger, group, tasks, reason)
+        work.append((group, tasks))
+        if group.layer.has_inputs:
+            for number, results in group.layer.inputs_of(tasks).items():
+                if number in ledger.groups:
+                    stack.append((ledger.groups[number], results))
+    await_inputs(ledger, work)
+
+
+def revive(ledger: Ledger, group: Group, tasks: BitMap) -> BitMap:
+    """Somebody wants released tasks. Return those that can be computed once more, and are now."""
+    back = group.layer.can_run_again(tasks & group.released)
+    if back:
+        move(ledger, group, back, RELEASED, WAITING)
+        await_inputs(ledger, [(group, back)])
+    return back
+
+
+def pin_inputs(ledger: Ledger, group: Group, start: int, stop: int) -> None:
+    """Tasks of a `Graph` were appended: the chunks of graphs that they take results of must be kept
+    for them.
+    """
+    assert isinstance(group.layer, Graph)
+    for number, index in group.layer.edges_of(start, stop):
+        producer = ledger.groups.get(number)
+        if producer is None or not isinstance(producer.layer, Graph) or index >= producer.n:
+            continue
+        if producer is not group or index < start:
+            producer.layer.pin(index, 1)
+
+
+def forget_all(ledger: Ledger, reason: str) -> None:
+    """Let everything that clients hold fail as cancelled, and forget all groups and assignments."""
+    failure: Failure = {"kind": "cancelled", "text": reason}
+    for group in ledger.groups.values():
+        for assignment in list(group.assignments.values()):
+            left = assignment.left.copy()
+            move(ledger, group, left, ASSIGNED, FAILED, assignment=assignment, failure=failure)
+        for state in (WAITING, READY, DONE):
+            part = group.sets[state].copy()
+            move(ledger, group, part, state, FAILED, failure=failure)
+        tell_failed(ledger, group, group.failed, failure)
+        move(ledger, group, group.failed.copy(), FAILED, RELEASED)
+        group.counters.on_failed(reason, ledger.now)
+        group.is_open = False
+    for client in ledger.clients.values():
+        client.holds.clear()
+        client.opened.clear()
+    for group in ledger.groups.values():
+        group.holds.clear()
+    for group in list(ledger.groups.values()):
+        if group.id in ledger.groups:
+            forget(ledger, group)
+    ledger.ending.clear()

@@ -1,0 +1,81 @@
+"""What the scheduler tells about itself: snapshots and status.
+
+Law: reads only. Cost follows the number of groups and workers, never the number of tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..diagnostics.building import build_snapshot
+from ..diagnostics.counters import STATES
+from ..diagnostics.snapshot import Snapshot, WorkerRow
+from .ledger import Ledger
+from .peers import Worker
+
+
+def build(
+    ledger: Ledger, cluster: str, version: str, started: float, now: float, epoch: float
+) -> Snapshot:
+    """Return the bounded summary of all there is."""
+    groups = [group.counters for group in ledger.groups.values()]
+    return build_snapshot(
+        cluster=cluster,
+        version=version,
+        now=now,
+        uptime_s=now - started,
+        groups=[*ledger.finished, *groups],
+        workers=[_row_of(worker) for worker in ledger.workers.values()],
+        activity=ledger.activity,
+        epoch=epoch,
+    )
+
+
+def _row_of(worker: Worker) -> WorkerRow:
+    stats = worker.stats
+    running = min(worker.tasks, worker.slots)
+    return WorkerRow(
+        name=worker.name,
+        slots=worker.slots,
+        running=running,
+        queued=worker.tasks - running,
+        cpu=stats.get("cpu", 0.0),
+        memory_bytes=int(stats.get("memory_bytes", 0)),
+        memory_limit_bytes=worker.memory_limit_bytes,
+        store_bytes=int(stats.get("store_bytes", 0)),
+    )
+
+
+def describe(ledger: Ledger) -> dict[str, Any]:
+    """Return workers, tasks by state, and the number of clients and groups."""
+    tasks = dict.fromkeys(STATES, 0)
+    for group in ledger.groups.values():
+        for state, members in group.sets.items():
+            tasks[state] += len(members)
+    return {
+        "workers": [describe_worker(worker) for worker in ledger.workers.values()],
+        "tasks": tasks,
+        "clients": len(ledger.clients),
+        "groups": len(ledger.groups),
+    }
+
+
+def describe_worker(worker: Worker) -> dict[str, Any]:
+    """Return what the status says of a worker: who it is, and what it has to do."""
+    running = min(worker.tasks, worker.slots)
+    return {
+        "id": worker.peer,
+        "name": worker.name,
+        "state": "running",
+        "reason": "",
+        "slots": worker.slots,
+        "host": worker.host,
+        "pid": worker.info.get("pid"),
+        "address": worker.address,
+        "memory_limit_bytes": worker.memory_limit_bytes,
+        "joined": worker.joined,
+        "running": running,
+        "queued": worker.tasks - running,
+        "expected_s": round(worker.load_s / worker.slots, 3),
+        "stats": dict(worker.stats),
+    }

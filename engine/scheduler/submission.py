@@ -1,0 +1,171 @@
+"""Submission: groups from clients, tasks appended to open graphs, and what clients say about
+futures that they hold.
+
+Law: what comes from a client is checked before anything is changed: a group is taken as a whole or
+refused as a whole.
+"""
+
+from __future__ import annotations
+
+from ..diagnostics.counters import GroupCounters
+from ..errors import PeerError
+from ..ids import Digest, GroupId, get_session
+from ..messages import (
+    Blob,
+    ExtendGroup,
+    Failure,
+    GroupRefused,
+    HoldTasks,
+    SubmitGroup,
+    TasksFailed,
+    WantResults,
+)
+from .graph import Graph
+from .groups import Group
+from .layers import Each, Layer, LayerRefused, make_layer
+from .ledger import Ledger
+from .moves import READY, WAITING, move
+from .news import tell_where
+from .peers import Client
+from .recovery import await_inputs, pin_inputs, revive
+from .release import add_hold
+from .runs import clip, runs_of, set_of, set_of_runs
+
+MAX_OPTION = 1 << 31
+
+
+def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
+    """Make a group, or refuse it with a reason."""
+    if get_session(message.group) != client.peer:
+        raise PeerError(f"client {client.peer} may not make a group {message.group:x}")
+    if message.group in ledger.groups:
+        return  # sent again because the first answer was lost: it is here
+    try:
+        layer, options = _check(ledger, message)
+    except LayerRefused as refusal:
+        text = f"{message.name}: {refusal}"
+        ledger.outbox.send(client.peer, GroupRefused(message.group, text))
+        return
+    depth = 1 + max((ledger.groups[g].depth for g in layer.producers()), default=-1)
+    counters = GroupCounters(
+        message.group, message.name, client.name, layer.kind, created=ledger.now, depth=depth
+    )
+    ledger.last_serial += 1
+    group = Group(message.group, message.name, client.peer, layer, counters, ledger.last_serial)
+    group.priority = options.get("priority", 0)
+    group.retries = options.get("retries", 0)
+    group.allowed_failures = options.get("allowed_failures", ledger.limits.allowed_failures)
+    ledger.groups[group.id] = group
+    ledger.keep_blobs(group, message.blobs)
+    if isinstance(layer, Each):
+        layer.item_bytes = sum(len(ledger.blobs[d]) for _, _, ds in layer.chunked for d in ds)
+    if group.is_open:
+        client.opened[group.id] = group
+    if message.wanted:
+        group.wants_all.add(client.peer)
+    for number in layer.producers():
+        ledger.groups[number].consumers[group.id] = group
+    if layer.n:
+        _add_tasks(ledger, group, client, 0, layer.n, has_inputs=layer.has_inputs)
+
+
+def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, int]]:
+    def has_blob(digest: Digest) -> bool:
+        return digest in message.blobs or digest in ledger.blobs
+
+    options = message.options
+    for key, least in (("priority", -MAX_OPTION), ("retries", 0), ("allowed_failures", 0)):
+        value = options.get(key, 0)
+        if type(value) is not int or not least <= value <= MAX_OPTION:
+            raise LayerRefused(f"{key} is {value!r}; it must be a whole number from {least} on")
+    if not all(isinstance(blob, Blob) for blob in message.blobs.values()):
+        raise LayerRefused("blobs must be bytes")
+    return make_layer(message.layer, ledger.size_of, has_blob), options
+
+
+def _add_tasks(
+    ledger: Ledger, group: Group, client: Client, start: int, stop: int, *, has_inputs: bool
+) -> None:
+    add_hold(group, client, start, stop)
+    move(ledger, group, range(start, stop), None, WAITING)
+    if has_inputs:
+        await_inputs(ledger, [(group, set_of(start, stop))])
+    elif group.layer.kind != "data":
+        move(ledger, group, range(start, stop), WAITING, READY)
+
+
+def extend(ledger: Ledger, client: Client, message: ExtendGroup) -> None:
+    """Append tasks to a graph."""
+    group = ledger.groups.get(message.group)
+    if group is None:
+        _refuse_tasks(ledger, client, message)
+        return
+    layer = group.layer
+    if not isinstance(layer, Graph) or group.owner != client.peer or not group.is_open:
+        raise PeerError(f"client {client.peer} may not append to {group}")
+    if message.count > 0 and message.start + message.count <= layer.n:
+        return  # sent again because the first answer was lost: they are here
+    has_edges = layer.extend(message)
+    start, stop = message.start, layer.n
+    if has_edges:
+        for number in layer.producers():
+            producer = ledger.groups.get(number)
+            if producer is not None:
+                producer.consumers[group.id] = group
+        pin_inputs(ledger, group, start, stop)
+    _add_tasks(ledger, group, client, start, stop, has_inputs=has_edges)
+
+
+def _refuse_tasks(ledger: Ledger, client: Client, message: ExtendGroup) -> None:
+    """The group is gone (after a restart, or it was refused): its new tasks cannot be."""
+    if get_session(message.group) != client.peer:
+        raise PeerError(f"client {client.peer} may not append to group {message.group:x}")
+    if message.count > 0:
+        failure: Failure = {"kind": "cancelled", "text": "its group is gone from the scheduler"}
+        runs = [message.start, message.start + message.count]
+        ledger.outbox.send(client.peer, TasksFailed(message.group, runs, failure))
+
+
+def hold(ledger: Ledger, client: Client, message: HoldTasks) -> None:
+    """A client holds futures of tasks that another one submitted: tell it what is known of them."""
+    tasks = set_of_runs(message.runs, "HoldTasks")
+    group = ledger.groups.get(message.group)
+    if group is None:
+        _tell_gone(ledger, client, message.group, message.runs, f"group {message.group:x}")
+        return
+    revive(ledger, group, tasks)
+    gone = tasks & group.released
+    if not group.is_open:
+        gone |= tasks - set_of(0, group.n)
+    if gone:
+        _tell_gone(ledger, client, group.id, runs_of(gone), group.name)
+    kept = runs_of(tasks - gone)
+    for start, stop in zip(kept[::2], kept[1::2], strict=True):
+        add_hold(group, client, start, stop)
+    tell_where(ledger, group, client.peer, tasks & group.done)
+    failed = runs_of(tasks & group.failed)
+    for first, last in zip(failed[::2], failed[1::2], strict=True):
+        for start, stop, failure in group.failures.sections(first, last):
+            ledger.outbox.failed(client.peer, group.id, set_of(start, stop), failure)
+
+
+def _tell_gone(ledger: Ledger, client: Client, group: GroupId, runs: list[int], name: str) -> None:
+    text = f"a result of {name} was released before it was asked for here; it is not kept"
+    failure: Failure = {"kind": "lost", "text": text}
+    ledger.outbox.send(client.peer, TasksFailed(group, runs, failure))
+
+
+def want(ledger: Ledger, client: Client, message: WantResults) -> None:
+    """A client waits for results: push small ones as they come, and say who has those that are
+    done.
+    """
+    tasks = set_of_runs(message.runs, "WantResults")
+    group = ledger.groups.get(message.group)
+    if group is None or client.peer not in group.holds:
+        return  # released meanwhile
+    tasks &= group.holds[client.peer]
+    if client.peer in group.wants:
+        group.wants[client.peer] |= tasks
+    else:
+        group.wants[client.peer] = tasks
+    tell_where(ledger, group, client.peer, clip(tasks & group.done, 0, group.n))

@@ -1,0 +1,146 @@
+"""A tiny driver for examples: say something, compare everything that is sent because of it."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from cellspan.engine.ids import make_group_id
+from cellspan.engine.messages import (
+    ExtendGroup,
+    Message,
+    RunSpan,
+    SpanDone,
+    SubmitGroup,
+    TaskFailed,
+)
+from cellspan.engine.scheduler.core import SchedulerCore
+from cellspan.engine.scheduler.ledger import Limits
+
+FUNCTION = b"f" * 16
+CLIENT, OTHER_CLIENT, WORKER, OTHER_WORKER = 1, 2, 11, 12
+
+
+class Driver:
+    """A validated core with two clients and one worker (or none). Every message of the core must be taken."""
+
+    def __init__(self, workers: int = 1, slots: int = 2, **limits: Any) -> None:
+        self.core = SchedulerCore(Limits(**limits), validate=True)
+        self.now = 100.0
+        self.serial = 0
+        self.core.add_client(CLIENT, {"name": "ada"}, self.now)
+        self.core.add_client(OTHER_CLIENT, {"name": "bob"}, self.now)
+        for peer in (WORKER, OTHER_WORKER)[:workers]:
+            self.add_worker(peer, slots)
+
+    def add_worker(self, peer: int, slots: int = 2) -> None:
+        info = {"name": f"w{peer}", "slots": slots, "address": f"memory://{peer}"}
+        self.core.add_worker(peer, info, self.now)
+
+    # --- saying
+
+    def say(self, peer: int, message: Message) -> None:
+        self.core.handle(peer, message, self.now)
+
+    def each(self, n: int, *args: list[Any], wanted: bool = False, **options: int) -> int:
+        """Submit a group of tasks `f(*args)`; return its number."""
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        blobs = {FUNCTION: b"function"}
+        for spec in args:
+            if spec[0] == "blob":
+                blobs[spec[1]] = b"blob"
+            elif spec[0] == "items":
+                blobs.update({digest: b"items" + digest for digest in spec[2]})
+        layer = {"kind": "each", "n": n, "function": FUNCTION, "args": list(args), "names": []}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", layer, blobs, options, wanted))
+        return group
+
+    def graph(self, wanted: bool = False, **options: int) -> int:
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        layer = {"kind": "graph", "function": FUNCTION}
+        blobs = {FUNCTION: b"function"}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", layer, blobs, options, wanted))
+        return group
+
+    def data(self, n: int) -> int:
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        layer = {"kind": "data", "n": n}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", layer, {}, {}, False))
+        return group
+
+    def extend(self, group: int, start: int, inputs: list[list[tuple[int, int]]]) -> None:
+        """Append tasks with these inputs; the payload of task `i` is its index in two bytes."""
+        self.say(CLIENT, make_extension(group, start, inputs))
+
+    def done(self, span: RunSpan, start: int | None = None, stop: int | None = None) -> None:
+        """Let a worker report (part of) a span; 1 ms and 8 bytes each."""
+        first = span.start if start is None else start
+        last = span.stop if stop is None else stop
+        count = last - first
+        self.say(
+            self.peer_of(span),
+            SpanDone(
+                span.assignment, span.group, first, last, 8 * count, 1e-3 * count, [40, count], None
+            ),
+        )
+
+    def failed(self, span: RunSpan, index: int, kind: str = "raised", **more: Any) -> None:
+        failure = {"kind": kind, "text": f"task {index} {kind}", **more}
+        message = TaskFailed(span.assignment, span.group, index, 1e-3, failure)
+        self.say(self.peer_of(span), message)
+
+    def peer_of(self, span: RunSpan) -> int:
+        return self.core.ledger.assignments[span.assignment].worker.peer
+
+    # --- hearing
+
+    def place(self) -> None:
+        self.core.place(self.now)
+
+    def sent(self) -> list[tuple[int, Message]]:
+        return self.core.take_sends()
+
+    def expect(self, *sends: tuple[int, Message]) -> None:
+        """Exactly this was sent since the last look."""
+        assert self.sent() == list(sends)
+
+    def expect_kinds(self, *sends: tuple[int, type[Message]]) -> list[Any]:
+        """Messages of exactly these kinds were sent; return them."""
+        sent = self.sent()
+        assert [(peer, type(message)) for peer, message in sent] == list(sends), sent
+        return [message for _, message in sent]
+
+    def spans(self) -> list[RunSpan]:
+        """Place, and return the spans among what is sent."""
+        self.place()
+        return [message for _, message in self.sent() if isinstance(message, RunSpan)]
+
+    def run_all(self) -> None:
+        """Let the workers do everything that is ready, until nothing is."""
+        while spans := self.spans():
+            for span in spans:
+                self.done(span)
+            self.now += 0.01
+
+    def counts(self, group: int) -> dict[str, int]:
+        """Return how many tasks of a group are in which state, those states that have any."""
+        found = self.core.ledger.groups[group]
+        return {state: len(tasks) for state, tasks in found.sets.items() if tasks}
+
+
+def make_extension(group: int, start: int, inputs: list[list[tuple[int, int]]]) -> ExtendGroup:
+    flat = [task for tasks in inputs for task in tasks]
+    count = len(inputs)
+    return ExtendGroup(
+        group,
+        start,
+        count,
+        b"".join(index.to_bytes(2, "big") for index in range(start, start + count)),
+        array("I", [2] * count).tobytes(),
+        array("I", [len(tasks) for tasks in inputs]).tobytes() if flat else b"",
+        array("q", [g for g, _ in flat]).tobytes(),
+        array("I", [i for _, i in flat]).tobytes(),
+    )

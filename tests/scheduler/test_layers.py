@@ -1,0 +1,194 @@
+"""The dependency algebra of the layers, against brute force; the check of what comes from the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cellspan.engine.errors import PeerError
+from cellspan.engine.scheduler.graph import Graph
+from cellspan.engine.scheduler.layers import Each, LayerRefused, make_layer
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroaring import BitMap
+
+from .driver import FUNCTION, make_extension
+
+SELF = 9
+SIZES = {1: 8, 2: 12}
+"""Two producers, with their numbers of tasks."""
+
+Inputs = list[list[tuple[int, int]]]
+
+
+@st.composite
+def each_layers(draw: st.DrawFn) -> tuple[Each, Inputs]:
+    n = draw(st.integers(1, 6))
+    args: list[list[Any]] = []
+    inputs: Inputs = [[] for _ in range(n)]
+    for _ in range(draw(st.integers(0, 2))):
+        group = draw(st.sampled_from(sorted(SIZES)))
+        offset = draw(st.integers(0, SIZES[group] - n))
+        args.append(["same", group, offset])
+        for index in range(n):
+            inputs[index].append((group, index + offset))
+    for _ in range(draw(st.integers(0, 2))):
+        group = draw(st.sampled_from(sorted(SIZES)))
+        index = draw(st.integers(0, SIZES[group] - 1))
+        args.append(["blob", FUNCTION, [group, index]])
+        for tasks in inputs:
+            tasks.append((group, index))
+    wire = {"kind": "each", "n": n, "function": FUNCTION, "args": args, "names": []}
+    layer = make_layer(wire, SIZES.get, lambda digest: True)
+    assert isinstance(layer, Each)
+    return layer, inputs
+
+
+@st.composite
+def graph_layers(draw: st.DrawFn) -> tuple[Graph, Inputs]:
+    layer = Graph({"kind": "graph", "function": FUNCTION})
+    inputs: Inputs = []
+    for _ in range(draw(st.integers(1, 3))):
+        new: Inputs = []
+        for _ in range(draw(st.integers(1, 5))):
+            known = [(group, i) for group, size in SIZES.items() for i in range(size)]
+            known += [(SELF, i) for i in range(len(inputs) + len(new))]
+            new.append(draw(st.lists(st.sampled_from(known), max_size=4)))
+        layer.extend(make_extension(SELF, len(inputs), new))
+        inputs += new
+    return layer, inputs
+
+
+@given(st.one_of(each_layers(), graph_layers()), st.data())
+def test_algebra_is_right(made: tuple[Each | Graph, Inputs], data: st.DataObject) -> None:
+    layer, inputs = made
+    n = len(inputs)
+    every = {**SIZES, SELF: n if isinstance(layer, Graph) else 0}
+    tasks = data.draw(st.sets(st.integers(0, n - 1)))
+    group = data.draw(st.sampled_from([g for g, size in every.items() if size]))
+    results = data.draw(st.sets(st.integers(0, every[group] - 1)))
+    done = {g: data.draw(st.sets(st.integers(0, size))) if size else set() for g, size in every.items()}
+
+    expected: dict[int, set[int]] = {}
+    for task in tasks:
+        for producer, index in inputs[task]:
+            expected.setdefault(producer, set()).add(index)
+    assert {g: set(found) for g, found in layer.inputs_of(BitMap(tasks)).items()} == expected
+
+    taking = {t for t in range(n) if any(g == group and i in results for g, i in inputs[t])}
+    assert set(layer.consumers_of(group, BitMap(results))) == taking
+
+    needed = {i for t in tasks for g, i in inputs[t] if g == group and i in results}
+    assert set(layer.needed(group, BitMap(results), BitMap(tasks))) == needed
+
+    complete = {t for t in tasks if all(i in done[g] for g, i in inputs[t])}
+    found = layer.count_again(BitMap(tasks), lambda g: BitMap(done[g]))
+    assert set(found) == complete
+
+    local = {t for t in tasks if all(i in done[g] for g, i in inputs[t])}
+    if isinstance(layer, Graph):
+        assert set(layer.find_local(BitMap(tasks), lambda g: BitMap(done[g]))) == local
+    assert layer.producers() == {g for tasks_ in inputs for g, _ in tasks_}
+
+
+@given(st.one_of(each_layers(), graph_layers()), st.data())
+def test_completion_step_by_step(made: tuple[Each | Graph, Inputs], data: st.DataObject) -> None:
+    """Results come and go one by one: at every step exactly the complete tasks are told."""
+    layer, inputs = made
+    waiting = {t for t, tasks in enumerate(inputs) if tasks}
+    done: dict[int, set[int]] = {1: set(), 2: set(), SELF: set()}
+
+    def done_of(group: int) -> BitMap:
+        return BitMap(done[group])
+
+    assert not layer.count_again(BitMap(waiting), done_of)
+    order = data.draw(st.permutations([(g, i) for g, size in SIZES.items() for i in range(size)]))
+    order += [(SELF, i) for i in range(len(inputs))]
+    for group, index in order:
+        if data.draw(st.booleans()):  # it comes, goes, and comes again
+            done[group].add(index)
+            early = layer.on_done(group, BitMap((index,)), BitMap(waiting), done_of)
+            done[group].discard(index)
+            layer.on_lost(group, BitMap((index,)), BitMap(waiting))
+            assert set(early) == {t for t in waiting if is_complete(inputs[t], done, (group, index))}
+        done[group].add(index)
+        told = set(layer.on_done(group, BitMap((index,)), BitMap(waiting), done_of))
+        assert told == {t for t in waiting if is_complete(inputs[t], done, None)}
+        waiting -= told
+    assert not waiting
+
+
+def is_complete(
+    inputs: list[tuple[int, int]], done: dict[int, set[int]], also: tuple[int, int] | None
+) -> bool:
+    return all(index in done[group] or (group, index) == also for group, index in inputs)
+
+
+@given(graph_layers(), st.data())
+def test_payloads_and_inputs_are_cut_out_right(
+    made: tuple[Graph, Inputs], data: st.DataObject
+) -> None:
+    layer, inputs = made
+    start = data.draw(st.integers(0, len(inputs) - 1))
+    stop = data.draw(st.integers(start + 1, len(inputs)))
+    payload, lengths = layer.cut(start, stop)
+    wanted = make_extension(SELF, start, inputs[start:stop])
+    assert bytes(payload) == wanted.payload and bytes(lengths) == wanted.lengths
+    columns = [wanted.dep_counts, wanted.dep_groups, wanted.dep_indices]
+    assert layer.cut_inputs(start, stop) == (columns if wanted.dep_counts else [])
+
+
+EACH = {"kind": "each", "n": 4, "function": FUNCTION, "args": [], "names": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"kind": "fold"}, "no layer of kind 'fold'"),
+        ({"n": -1}, "-1"),
+        ({"n": 2**32 + 1}, "the limit is 4294967296"),
+        ({"n": True}, "True"),
+        ({"function": b"short"}, "digest"),
+        ({"function": b"x" * 16}, "did not come"),
+        ({"args": None}, "args must be a list"),
+        ({"names": ["a"]}, "names"),
+        ({"args": [["blob", FUNCTION, []]], "names": [1]}, "strings"),
+        ({"args": [["blob", b"y" * 16, []]]}, "argument 0"),
+        ({"args": [["blob", FUNCTION, [1]]]}, "pairs"),
+        ({"args": [["blob", FUNCTION, [1, 8]]]}, "no task 8"),
+        ({"args": [["blob", FUNCTION, [7, 0]]]}, "no group 7"),
+        ({"args": [["items", 2, [FUNCTION]]]}, "1 chunks of 2 items for 4 tasks"),
+        ({"args": [["items", 0, []]]}, "chunks of 0"),
+        ({"args": [["same", 7, 0]]}, "no group 7"),
+        ({"args": [["same", 1, 5]]}, "[5, 9) of a group of 8"),
+        ({"args": [["same", 1, -1]]}, "[-1, 3)"),
+        ({"args": [["what"]]}, "no specification"),
+        ({"args": [3]}, "no specification"),
+    ],
+)
+def test_bad_layers_are_refused_in_words(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(LayerRefused) as caught:
+        make_layer({**EACH, **change}, SIZES.get, lambda digest: digest == FUNCTION)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": 1},
+        {"count": 0},
+        {"lengths": b""},
+        {"payload": b"x"},
+        {"dep_counts": b"\0" * 4},
+        {"dep_groups": b""},
+        {"dep_indices": (9).to_bytes(4, "little") * 1},
+    ],
+)
+def test_bad_extensions_are_refused_and_change_nothing(change: dict[str, Any]) -> None:
+    message = make_extension(SELF, 0, [[], [(SELF, 0)]])
+    for name, value in change.items():
+        setattr(message, name, value)
+    layer = Graph({"kind": "graph", "function": FUNCTION})
+    with pytest.raises(PeerError):
+        layer.extend(message)
+    assert layer.n == 0 and not layer.has_inputs and not layer.producers()
