@@ -1,0 +1,408 @@
+"""The client: what users call.
+
+Law: a thin face. Checks arguments, then hands on to the rooms beside it; no protocol and no waiting
+of its own. What only sends something (`submit`, `map`, `cancel`, `retry`, `release`) never waits;
+what waits has a `timeout` and comes in two faces, blocking and awaitable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import ConnectionClosed, InvalidArgument
+from ..transport import Credentials
+from . import default, reprs
+from .cluster import ClusterQuestions
+from .functions import FunctionTable
+from .futures import Future, Futures
+from .link import Callbacks, Link
+from .packing import EachPlan, GraphPlan, Packer
+from .progress import GroupProgress, progress_of
+from .session import MAX_OPEN_TASKS, Session
+from .state import GroupState, OpenGraph
+from .target import Target, resolve
+from .tasks import TaskMethods
+from .waiting import check_timeout
+
+PUSHED_TASKS = 16_384
+"""Small results of a map of up to so many tasks are pushed here unasked; of a larger one, when
+somebody wants them.
+"""
+
+
+class Client(ClusterQuestions, TaskMethods):
+    """A connection to a cluster, to run tasks on it.
+
+    Args:
+        target: a cluster's name, address or connection file, or a LocalCluster; None: the cluster
+        called "default",
+            which is started on this machine if there is none (and then ends with this client).
+        name: how this client is called in diagnostics; None: after the program and its process id.
+        asynchronous: the awaitable face: use ``async with Client(..., asynchronous=True) as
+        client`` or
+            ``client = await Client(..., asynchronous=True)``; then what waits returns awaitables.
+        timeout: seconds to wait for the connection. connection: path of the cluster's connection
+        file, for an address that is not listed on this machine. credentials: other credentials than
+        those of the connection file.
+
+    Raises:
+        ClusterNotFound, ClusterDead, StartFailed: there is no such cluster. Refused,
+        ConnectionClosed: it is there, but does not let us in, or does not answer.
+    """
+
+    def __init__(
+        self,
+        target: Any = None,
+        *,
+        name: str | None = None,
+        asynchronous: bool = False,
+        timeout: float = 10,
+        connection: str | os.PathLike[str] | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.asynchronous = asynchronous
+        self.name = name or _default_name()
+        self._timeout_s = check_timeout(timeout) or 10.0
+        self._where = (target, connection, credentials)
+        self._session: Session | None = None
+        self._packer: Packer
+        self._target: Target
+        self._functions = FunctionTable()
+        self._callbacks = Callbacks()
+        self._link = Link(asynchronous)
+        self._lock = threading.Lock()
+        self._is_ended = False
+        if not asynchronous:
+            self._target = resolve(*self._where)
+            self._link.run_loop()
+            try:
+                self._link.run(self._open(), None, "the connection")
+            except BaseException:
+                self._link.end_loop()
+                self._stop_started()
+                raise
+            self._begin()
+
+    # --- beginning and end ------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        target = self._target
+        info = {"name": self.name, "pid": os.getpid(), "kernel_id": _find_kernel_id()}
+        await self._link.open(
+            target.address, target.cluster_id, target.credentials, info, self._timeout_s
+        )
+
+    def _begin(self) -> None:
+        session = self._session = self._link.session
+        self._packer = Packer(session)
+        session.run_callback = self._run_callback
+        session.refresh = self._refresh
+        self._link.on_snapshot = self._on_snapshot
+        default.register(self)
+
+    async def _start(self) -> Self:
+        if self._session is None and not self._is_ended:
+            self._target = await asyncio.to_thread(resolve, *self._where)
+            try:
+                await self._open()
+            except BaseException:
+                await asyncio.to_thread(self._stop_started)
+                raise
+            self._begin()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self._start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close_async()
+
+    def __enter__(self) -> Self:
+        if self.asynchronous:
+            raise InvalidArgument("an asynchronous client is entered by `async with`")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> Any:
+        """Let go of all tasks and end the connection. Unfinished tasks that nobody else wants are
+        dropped; results that are here already stay readable. A cluster that was started for this
+        client ends with it.
+        """
+        if self.asynchronous:
+            return self._close_async()
+        self._end()
+        return None
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._is_ended:
+                return
+            self._is_ended = True
+        default.unregister(self)
+        if self.asynchronous:  # at exit: its loop is gone already
+            self._stop_started()
+            return
+        with contextlib.suppress(ConnectionClosed, TimeoutError, RuntimeError):
+            self._link.run(
+                self._link.shut("this client was closed"), 5, "the end of the connection"
+            )
+        self._link.end_loop()
+        self._callbacks.close()
+        self._stop_started()
+
+    async def _close_async(self) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        default.unregister(self)
+        if self._session is not None:
+            await self._link.shut("this client was closed")
+            await asyncio.to_thread(self._stop_started)
+
+    def _stop_started(self) -> None:
+        started = self._target.started if hasattr(self, "_target") else None
+        if started is not None:
+            started.stop()
+
+    def _disown(self) -> None:
+        """This is a fork of the process that made the client: its thread and connection are not
+        here.
+        """
+        self._is_ended = True
+        session = self._session
+        if session is not None:
+            session.lock = threading.Lock()  # it may have been held at the moment of the fork
+            session.wake = session.urge = session.refresh = _do_nothing
+            session.closed = ConnectionClosed(
+                "this process was forked from the one that made the client, and a connection "
+                "cannot be shared: "
+                f"make a new Client({session.cluster!r}) here"
+            )
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The state of its protocol. Raises: ConnectionClosed if it is not connected yet."""
+        if self._session is None:
+            raise ConnectionClosed(
+                "this asynchronous client is not connected: use `async with Client(...) as "
+                "client`, or await it first"
+            )
+        return self._session
+
+    @property
+    def cluster_name(self) -> str:
+        """The name of the cluster."""
+        return self.session.cluster
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id, which no other cluster ever has."""
+        return self.session.cluster_id
+
+    @property
+    def closed(self) -> Exception | None:
+        """Why there is no connection any more, None while there is."""
+        if self._session is None:
+            return ConnectionClosed("not connected yet")
+        return self._session.closed
+
+    @property
+    def group_count(self) -> int:
+        """The number of groups of which this client holds tasks."""
+        return len(self.session.groups)
+
+    def groups(self) -> list[GroupProgress]:
+        """Return how far each group is of which this client holds tasks, oldest first."""
+        session = self.session
+        with session.lock:
+            groups = [
+                (g, range(r[0], r[-1])) for g in session.groups.values() if (r := g.held.bounds)
+            ]
+        return [progress_of(group, indices) for group, indices in groups]
+
+    def __repr__(self) -> str:
+        if self._session is None:
+            return "<Client: not connected>"
+        return reprs.client_text(self)
+
+    def _repr_html_(self) -> str:
+        return (
+            reprs.client_html(self) if self._session is not None else "<i>client: not connected</i>"
+        )
+
+    # --- submitting -------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        name: str | None = None,
+        priority: int = 0,
+        retries: int = 0,
+        allowed_failures: int = 2,
+        **kwargs: Any,
+    ) -> Future:
+        """Run ``fn(*args, **kwargs)`` on the cluster and return its future at once.
+
+        Futures anywhere in the arguments (also inside lists, tuples and dicts) are replaced by
+        their results. Submits of one function join one group, called after it or by `name`.
+        `priority`: larger runs first. `retries`: how often it runs again if it raises;
+        `allowed_failures`: how often its executor may die.
+
+        Raises:
+            ArgumentNotSerializable: the function or an argument cannot be pickled; the text names
+            the variable. PayloadTooLarge: an argument has more than 64 MiB: send it with `scatter`.
+            InvalidArgument: an option that cannot be, or a future of another cluster.
+            ConnectionClosed: the client is closed or has lost its cluster.
+        """
+        session = self._session or self.session
+        function = self._functions.pickle(fn)
+        payload, deps = self._packer.pack_call(function, args, kwargs)
+        key = (function.key, name, priority, retries, allowed_failures)
+        with session.lock:
+            group = session.open.get(key)
+            if group is None or group.n >= MAX_OPEN_TASKS or session.closed is not None:
+                options = _check_options(name, priority, retries, allowed_failures)
+                group = session.open_graph(
+                    key, name or function.name, function.digest, function.blob, options
+                )
+            index = session.add_call(group, payload, deps)
+        session.wake()
+        return Future(group, index)
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *iterables: Any,
+        name: str | None = None,
+        priority: int = 0,
+        retries: int = 0,
+        allowed_failures: int = 2,
+        **kwargs: Any,
+    ) -> Futures:
+        """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
+        futures at once.
+
+        As with the built-in `map` (and `concurrent.futures`) the shortest iterable ends it. A
+        `range`, or the futures of another map, costs nothing to send, whatever its length; items
+        are pickled in chunks; keyword arguments are the same for all tasks and are sent once.
+        Options and errors: as for `submit`.
+        """
+        session = self._session or self.session
+        if not iterables:
+            raise InvalidArgument(
+                "map needs an iterable: map(f, range(10)); for one call use submit(f, ...)"
+            )
+        options = _check_options(name, priority, retries, allowed_failures)
+        function = self._functions.pickle(fn)
+        plan = self._packer.pack_map(function, iterables, kwargs)
+        name = name or function.name
+        if isinstance(plan, GraphPlan):
+            group = self._add_graph(name, function.digest, function.blob, plan, options)
+        elif not plan.n:
+            session.check_open()
+            return Futures(GroupState(session, 0, name, 0), range(0))
+        else:
+            group = self._add_each(name, function.digest, function.blob, plan, options)
+        futures = Futures(group, range(group.n))
+        session.wake()
+        return futures
+
+    def _add_each(
+        self, name: str, digest: bytes, blob: bytes, plan: EachPlan, options: dict[str, Any]
+    ) -> GroupState:
+        session = self.session
+        layer = {
+            "kind": "each", "n": plan.n, "function": digest, "args": plan.args, "names": plan.names,
+        }  # fmt: skip
+        with session.lock:
+            group = session.add_group(
+                name, plan.n, layer, {digest: blob, **plan.blobs}, options, plan.n <= PUSHED_TASKS
+            )
+            group.is_map = True
+        return group
+
+    def _add_graph(
+        self, name: str, digest: bytes, blob: bytes, plan: GraphPlan, options: dict[str, Any]
+    ) -> GroupState:
+        session = self.session
+        layer = {"kind": "graph", "function": digest}
+        with session.lock:
+            group = session.add_group(name, 0, layer, {digest: blob}, options, True)
+            group.graph = OpenGraph(None)
+            group.is_map = True
+            for payload, deps in plan.calls:
+                session.add_call(group, payload, deps)
+            group.counts.clear()  # the Futures holds them
+            session.close_graph(group)
+        return group
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _run_callback(self, function: Callable[[], object]) -> None:
+        if self.asynchronous:
+            self._link.call(function)
+        else:
+            self._callbacks.add(function)
+
+
+def _check_options(
+    name: str | None, priority: int, retries: int, allowed_failures: int
+) -> dict[str, Any]:
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidArgument(f"name is a text that is not empty, not {name!r}")
+    for label, value in (
+        ("priority", priority), ("retries", retries), ("allowed_failures", allowed_failures),
+    ):  # fmt: skip
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 31:
+            raise InvalidArgument(f"{label} is a whole number, not {value!r}")
+        if value < 0 and label != "priority":
+            raise InvalidArgument(f"{label} is not negative, but {value} was given")
+    return {"priority": priority, "retries": retries, "allowed_failures": allowed_failures}
+
+
+def _default_name() -> str:
+    if "ipykernel" in sys.modules:
+        return f"notebook-{os.getpid()}"
+    program = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))[0]
+    return f"{program.lstrip('-') or 'python'}-{os.getpid()}"
+
+
+def _find_kernel_id() -> str | None:
+    """Return the id of the Jupyter kernel that this process is, None if it is none."""
+    connect: Any = sys.modules.get("ipykernel.connect")
+    try:
+        name: str = os.path.splitext(os.path.basename(connect.get_connection_file()))[0]
+    except Exception:  # this is no kernel
+        return None
+    return name.removeprefix("kernel-")
+
+
+def _do_nothing() -> None:
+    """Stands in for waking a connection that is not there."""
