@@ -75,7 +75,8 @@ def decode(header: Blob, buffers: Sequence[Blob]) -> list[Message]:
     def ext_hook(code: int, data: bytes) -> Blob:
         if code != _BUFFER_EXT or len(data) != LENGTH.size:
             raise PeerError(f"unknown extension {code} in a frame")
-        return buffers[LENGTH.unpack(data)[0]]
+        number: int = LENGTH.unpack(data)[0]
+        return buffers[number]
 
     try:
         rows = msgpack.unpackb(header, ext_hook=ext_hook, strict_map_key=False, use_list=True)

@@ -61,7 +61,7 @@ class InvalidArgument(CellspanError, ValueError):
 
 
 class TaskError(CellspanError):
-    """A task ended without a result for a reason that is not an exception of the user's own code."""
+    """A task ended without a result for a reason other than an exception of the user's code."""
 
 
 class TaskCancelled(TaskError, concurrent.futures.CancelledError):

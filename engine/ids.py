@@ -7,8 +7,9 @@ the scheduler gave that client. Nothing else may be read out of an id.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 PeerId: TypeAlias = int
 """A client session or a worker, numbered by the scheduler when it says `Welcome`; never used twice.
@@ -29,7 +30,8 @@ MAX_TASKS = 1 << 32
 """Tasks of one group: indices are unsigned 32-bit numbers (the range of a compressed bitmap)."""
 
 
-class TaskId(NamedTuple):
+@dataclass(frozen=True, order=True, slots=True)
+class TaskId:
     """One task: its group and its index in it."""
 
     group: GroupId

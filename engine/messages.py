@@ -158,8 +158,10 @@ class ReleaseTasks(Message):
 
 @dataclass(slots=True)
 class CancelTasks(Message):
-    """Cancel what is not finished among these tasks. `by` names who, for people. What runs already runs to its end, and
-    its results are dropped; with `force` the executors that run it are killed instead."""
+    """Cancel what is not finished among these tasks. `by` names who, for people. What runs already
+    runs to its end, and its results are dropped; with `force` the executors that run it are killed
+    instead.
+    """
 
     group: GroupId
     runs: Runs
@@ -512,7 +514,7 @@ class ScaleCluster(Message):
 
 @dataclass(slots=True)
 class StopCluster(Message):
-    """End the cluster: workers, then scheduler. The answer is `Accepted`, then connections close."""
+    """End the cluster: workers, then scheduler. `Accepted`, and then all connections close."""
 
     request: int
     by: str
@@ -520,7 +522,7 @@ class StopCluster(Message):
 
 @dataclass(slots=True)
 class RestartWorkers(Message):
-    """Forget all groups, restart all executors; the answer is `Accepted` when all workers are back."""
+    """Forget all groups, restart all executors; `Accepted` comes when all workers are back."""
 
     request: int
 

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Self
@@ -67,18 +68,18 @@ class Client(ClusterQuestions, TaskMethods):
         connection: str | os.PathLike[str] | None = None,
         credentials: Credentials | None = None,
     ) -> None:
+        self._session: Session | None = None
+        self._is_ended = False
         self.asynchronous = asynchronous
         self.name = name or _default_name()
         self._timeout_s = check_timeout(timeout) or 10.0
         self._where = (target, connection, credentials)
-        self._session: Session | None = None
         self._packer: Packer
         self._target: Target
         self._functions = FunctionTable()
         self._callbacks = Callbacks()
         self._link = Link(asynchronous)
         self._lock = threading.Lock()
-        self._is_ended = False
         if not asynchronous:
             self._target = resolve(*self._where)
             self._link.run_loop()
@@ -102,10 +103,16 @@ class Client(ClusterQuestions, TaskMethods):
     def _begin(self) -> None:
         session = self._session = self._link.session
         self._packer = Packer(session)
-        session.run_callback = self._run_callback
-        session.refresh = self._refresh
-        self._link.on_snapshot = self._on_snapshot
+        # Nothing that lives with the connection may hold this object: see `__del__`.
+        session.run_callback = self._link.call if self.asynchronous else self._callbacks.add
+        session.refresh = _weakly(self._refresh)
+        self._link.on_snapshot = _weakly(self._on_snapshot)
         default.register(self)
+
+    def __del__(self) -> None:
+        # A cell with `client = Client()` is run again: the old one ends with its last future.
+        if not self.asynchronous and self._session is not None and not self._is_ended:
+            self._link.abandon(self._callbacks.close)
 
     async def _start(self) -> Self:
         if self._session is None and not self._is_ended:
@@ -363,14 +370,6 @@ class Client(ClusterQuestions, TaskMethods):
             session.close_graph(group)
         return group
 
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _run_callback(self, function: Callable[[], object]) -> None:
-        if self.asynchronous:
-            self._link.call(function)
-        else:
-            self._callbacks.add(function)
-
 
 def _check_options(
     name: str | None, priority: int, retries: int, allowed_failures: int
@@ -402,6 +401,18 @@ def _find_kernel_id() -> str | None:
     except Exception:  # this is no kernel
         return None
     return name.removeprefix("kernel-")
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that calls a method as long as its object lives, and does not hold it."""
+    found = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        alive = found()
+        if alive is not None:
+            alive(*args)
+
+    return call
 
 
 def _do_nothing() -> None:

@@ -220,10 +220,7 @@ class ClusterQuestions:
         self._news_time = time.monotonic()
         self.session.rows = {row.group: row for row in snapshot.groups}
         for callback, _ in self._watchers:
-            self._run_callback(partial(_call_logged, callback, snapshot))
-
-    def _run_callback(self, function: Callable[[], object]) -> None:
-        raise NotImplementedError
+            self.session.run_callback(partial(_call_logged, callback, snapshot))
 
     def _refresh(self) -> None:
         """Get a snapshot if the latest is old; wait for it where that may be."""

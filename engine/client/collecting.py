@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CellspanError, InvalidArgument
 from .failures import exception_of
-from .futures import Future, Futures, future_of, indices_of, place_of
+from .futures import Future, Futures, indices_of, place_of
 from .state import GroupState
 from .waiting import AllOf, Finishing, Selection, check_timeout, deadline_of
 
@@ -274,6 +274,7 @@ class as_completed(Iterator[Future], AsyncIterator[Future]):
         self._timeout = check_timeout(timeout)
         self._deadline: float | None = None
         self._begun = False
+        self._current: Iterator[Future] | None = None
         self._held: list[Futures | list[Future]] = []
         self._finishing = Finishing(Selection())
         self.add(futures)
@@ -314,14 +315,18 @@ class as_completed(Iterator[Future], AsyncIterator[Future]):
         if not self._begun:
             self._begun = True
             self._deadline = deadline_of(self._timeout)
+        if self._current is not None:
+            future = next(self._current, None)
+            if future is not None:
+                return future
+            self._current = None
         finishing = self._finishing
         finishing.gate.shut()  # before looking: what ends from here on opens it again
         is_over = not finishing.left.count
         if finishing.ready:
             group, start, stop = finishing.ready.popleft()
-            if stop - start > 1:
-                finishing.ready.appendleft((group, start + 1, stop))
-            return future_of(group, start)
+            self._current = iter(Futures(group, range(start, stop)))
+            return next(self._current)
         if is_over:
             finishing.stop()
             self._held.clear()

@@ -140,7 +140,7 @@ class Fetcher:
                 group.ahead = max(1, min(AHEAD_TASKS, FETCH_BYTES * count // (nbytes + 1)))
         if missing:
             if misses > 1:  # the scheduler may not know yet: give it time
-                await asyncio.sleep(RETRY_S * 2 ** min(misses, 6))
+                await asyncio.sleep(RETRY_S * 2 ** min(misses, 4))
             with session.lock:
                 session.ask_again(
                     fetch, missing, why or f"worker {fetch.worker} does not have it any more"

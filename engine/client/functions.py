@@ -168,9 +168,7 @@ def _watch(value: Any, checks: list[Check], seen: set[int]) -> bool:
         return len(value) <= _MAX_WATCHED_BYTES
     if kind is tuple or kind is frozenset:
         return len(value) <= 100 and all(_watch(item, checks, seen) for item in value)
-    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType) and _is_importable(
-        value
-    ):
+    if _is_importable(value):
         return True
     if kind is types.FunctionType:
         seen.add(id(value))
@@ -209,12 +207,14 @@ def _names_in(code: types.CodeType) -> set[str]:
 
 def _is_importable(value: Any) -> bool:
     """Tell whether it is pickled as a name to import."""
-    module = getattr(value, "__module__", None)
+    module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(path, str):  # an instance: its pickle holds its state
+        return False
     if not isinstance(module, str) or module == "__main__" or module not in sys.modules:
         return False
     if {module, module.partition(".")[0]} & cloudpickle.list_registry_pickle_by_value():
         return False
     found: Any = sys.modules[module]
-    for part in getattr(value, "__qualname__", "").split("."):
+    for part in path.split("."):
         found = getattr(found, part, None)
     return found is value

@@ -336,10 +336,18 @@ class Futures(Sequence[Future]):
             raise IndexError(f"there are {len(self):,} futures, none at {at}") from None
 
     def __iter__(self) -> Iterator[Future]:
-        return map(self._make, self._indices)
+        return self._walk(self._indices)
 
     def __reversed__(self) -> Iterator[Future]:
-        return map(self._make, reversed(self._indices))
+        return self._walk(self._indices[::-1])
+
+    def _walk(self, indices: range) -> Iterator[Future]:
+        group = self._group
+        lock, counts = group.session.lock, group.counts
+        for index in indices:
+            with lock:  # `hold_one`, without the calls: people walk over millions
+                counts[index] = counts.get(index, 0) + 1
+            yield Future(group, index)
 
     def __contains__(self, future: object) -> bool:
         return (

@@ -60,7 +60,7 @@ class Holds:
 
     def drop_one(self, group: GroupState, index: int) -> None:
         """There is one Future less of a task. Never waits."""
-        if not self.lock.acquire(blocking=False):
+        if not self.lock.acquire(False):
             self.drops.append((group, index, -1))
             self.wake()
             return
@@ -89,11 +89,10 @@ class Holds:
                 self._drop_range(group, start, stop)
 
     def _drop_one(self, group: GroupState, index: int) -> None:
-        left = group.counts[index] - 1
+        left = group.counts.pop(index) - 1
         if left:
             group.counts[index] = left
             return
-        del group.counts[index]
         for start, stop in group.ranges:
             if start <= index < stop:
                 return

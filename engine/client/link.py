@@ -64,8 +64,9 @@ class Link:
         self._is_urged = False
         """A turn will come at once."""
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._stopped: asyncio.Future[None] | None = None
         self._why = ""
+        self._when_abandoned: Callable[[], object] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     # --- beginning and end ------------------------------------------------------------------------
 
@@ -131,8 +132,9 @@ class Link:
         connection.on_messages = self._on_messages
 
     async def shut(self, why: str) -> None:
-        """Close the connection in order."""
+        """Send what is to be sent, and close the connection in order."""
         self._why = why
+        self._turn()
         with self.session.lock:
             self.session.close(ConnectionClosed(why))
         self._fail_asked(ConnectionClosed(why))
@@ -141,6 +143,18 @@ class Link:
         self._fetcher.close()
         self._connection.close()
         await self._connection.closed()
+
+    def abandon(self, then: Callable[[], object]) -> None:
+        """Nobody will submit any more: end with the last future, and call `then`. For a loop of our
+        own; from any thread, also from the garbage collector.
+        """
+        self._when_abandoned = then
+        self.wake()
+
+    async def _end_abandoned(self, then: Callable[[], object]) -> None:
+        await self.shut("its client object is gone")
+        then()
+        self._loop.stop()
 
     def _on_close(self, error: Exception | None) -> None:
         session = self.session
@@ -204,8 +218,12 @@ class Link:
             if is_idle:
                 self._is_due = False
             watch = self._idle_timer is None and bool(session.empty)
+            is_unused = len(session.groups) == len(session.empty)
         if watch:
             self._idle_timer = self._loop.call_later(IDLE_S, self._close_idle)
+        if self._when_abandoned is not None and is_unused:
+            then, self._when_abandoned = self._when_abandoned, None
+            self._ending = self._loop.create_task(self._end_abandoned(then))
         if is_idle:
             return
         self._loop.call_later(BURST_S, self._turn)  # `_is_due` stays: more is likely to come

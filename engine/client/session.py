@@ -105,6 +105,7 @@ class Session(Holds):
         self, key: Any, name: str, function: bytes, blob: Blob, options: dict[str, Any]
     ) -> GroupState:
         """Return the open group that single submits with this key join."""
+        self.check_open()
         found = self.open.get(key)
         if found is not None and found.n < MAX_OPEN_TASKS:
             return found

@@ -53,10 +53,13 @@ def _complain(error: Exception, code: int) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
+    owner_pid = options.owner_pid
+    if options.lifetime == "kernel" and owner_pid is None:
+        owner_pid = os.getppid()  # this process ends in a moment; the shell is what was meant
     info = manager.start_cluster(
         options.name, workers=options.workers, cores=options.cores, memory=options.memory,
         lifetime=options.lifetime, idle_timeout_s=options.idle_timeout, listen=options.listen,
-        interpreter=options.interpreter, owner_pid=options.owner_pid, timeout_s=options.timeout,
+        interpreter=options.interpreter, owner_pid=owner_pid, timeout_s=options.timeout,
     )  # fmt: skip
     if options.json:
         _print_json(info.to_json())
@@ -98,8 +101,8 @@ def _describe_row(info: ClusterInfo) -> tuple[str, ...]:
 
 def _scale(options: argparse.Namespace) -> int:
     manager.scale_cluster(options.name, options.workers)
-    return _confirm(options, {"name": options.name, "workers": options.workers},
-                    f"cluster {options.name!r} will have {count(options.workers, 'worker')}")  # fmt: skip
+    text = f"cluster {options.name!r} will have {count(options.workers, 'worker')}"
+    return _confirm(options, {"name": options.name, "workers": options.workers}, text)
 
 
 def _stop(options: argparse.Namespace) -> int:
@@ -240,7 +243,7 @@ def _add_cluster_commands(actions: Any) -> None:
     start.add_argument(
         "--lifetime", default="detached", choices=arguments.LIFETIMES,
         help="detached: until stopped or idle (default); kernel: until the process --owner-pid "
-        "ends; server: until the Jupyter server ends",
+        "(default: this shell) ends; server: until the Jupyter server ends",
     )  # fmt: skip
     start.add_argument("--owner-pid", type=int, metavar="PID", help="whose end ends the cluster")
     start.add_argument("--interpreter", metavar="PATH", help="Python to run it with")

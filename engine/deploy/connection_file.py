@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClusterDead, ClusterNotFound, InvalidArgument
+from ..errors import ClusterDead, ClusterError, ClusterNotFound, InvalidArgument
 from ..transport.credentials import Credentials
 from . import processes
 
@@ -89,15 +89,26 @@ class ClusterInfo:
         Raises:
             ClusterDead: the file is gone or cannot be read.
         """
+        if not self.address.startswith("tls://"):
+            return None
         return read(Path(self.path))[1]
 
 
 def get_directory() -> Path:
-    """Return the directory of this user's connection files, made if it was not there."""
+    """Return the directory of this user's connection files, made if it was not there.
+
+    Raises:
+        ClusterError: it cannot be made.
+    """
     from jupyter_core.paths import jupyter_runtime_dir
 
     directory = Path(jupyter_runtime_dir()) / "cellspan"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(
+            f"no directory for connection files: {error}; set JUPYTER_RUNTIME_DIR to one of yours"
+        ) from error
     return directory
 
 

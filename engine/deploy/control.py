@@ -52,6 +52,8 @@ class ControlConnection:
 
     async def __aenter__(self) -> ControlConnection:
         info = self.info
+        if not info.address:
+            raise ClusterError(f"cluster {info.name!r} is just starting; try again in a moment")
         hello = Hello(
             PROTOCOL, info.version, "client", info.id,
             {"name": f"control {os.getpid()}", "pid": os.getpid(), "control": True},

@@ -5,8 +5,15 @@ Law: only what says which process it belongs to, and whose process is dead, is r
 
 from __future__ import annotations
 
+import time
+
+from ..worker import storefolder
 from . import connection_file, folders, processes
 from .connection_file import ClusterInfo
+
+SWEEP_S = 5.0
+
+_last_sweep = -SWEEP_S
 
 
 def remove(info: ClusterInfo) -> None:
@@ -14,11 +21,18 @@ def remove(info: ClusterInfo) -> None:
     if not processes.is_alive(info.pid, info.start_time):
         connection_file.remove(info)
         folders.remove_folder(info.folder)
+        storefolder.sweep()
 
 
 def sweep() -> None:
     """Remove the folders and stores of all dead processes of this user."""
-    from ..worker import storefolder
-
+    global _last_sweep
+    _last_sweep = time.monotonic()
     folders.sweep()
     storefolder.sweep()
+
+
+def sweep_sometimes() -> None:
+    """Do it if it was not done of late: for those who look several times a second."""
+    if time.monotonic() - _last_sweep >= SWEEP_S:
+        sweep()

@@ -89,7 +89,7 @@ def start_cluster(
 
 def list_clusters() -> list[ClusterInfo]:
     """Return the live clusters of this user, by name. What dead ones left is removed."""
-    leftovers.sweep()
+    leftovers.sweep_sometimes()
     found = []
     for path in sorted(connection_file.get_directory().glob("*.json"), key=lambda path: path.stem):
         with contextlib.suppress(ClusterNotFound, ClusterDead):

@@ -75,7 +75,7 @@ def detect_memory(workers: int) -> int:
 
 def get_version() -> str:
     """Return the version of cellspan."""
-    from cellspan import __version__
+    from cellspan._version import __version__
 
     return __version__
 

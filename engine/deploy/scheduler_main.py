@@ -28,6 +28,7 @@ from .launcher import LaunchSpec, LocalLauncher
 from .lease import CHECK_S, Lease
 
 if TYPE_CHECKING:
+    from ..scheduler.crew import Crew
     from ..scheduler.server import SchedulerServer
 
 logger = logging.getLogger("cellspan.scheduler")
@@ -42,13 +43,20 @@ class Reporter:
         self._info = info
         self._client = client
         self._must_tell = must_tell
+        self.crew: Crew | None = None
+
+    def write(self) -> None:
+        """Put the connection file in place."""
+        if self.crew is not None:
+            self._info.workers = self.crew.wanted
+        with contextlib.suppress(OSError):
+            connection_file.write(self._info, self._client)
 
     def on_state(self, state: str, reason: str) -> None:
         """Write the state down."""
         logger.info("state: %s %s", state, reason)
         self._info.state, self._info.reason = state, reason
-        with contextlib.suppress(OSError):
-            connection_file.write(self._info, self._client)
+        self.write()
         if state != "starting":
             self.tell({"state": state, "reason": reason, "info": self._info.to_json()})
 
@@ -118,6 +126,7 @@ def _run(info: ClusterInfo, must_tell: bool) -> None:
         )
     )
     reporter = Reporter(info, made.get("client"), must_tell)
+    reporter.write()  # from here on it can be asked and stopped, though it is only starting
     try:
         _serve(info, launcher, reporter, made.get("scheduler"), sock)
     finally:
@@ -133,7 +142,7 @@ def _serve(
 ) -> None:
     from ..scheduler.crew import Crew
 
-    crew = Crew(info.workers)
+    crew = reporter.crew = Crew(info.workers)
     for name in crew.hire():
         launcher.launch(name)
     # From here on the workers' processes come up beside ours.
@@ -152,7 +161,7 @@ def _serve(
 
 
 def _make_server(
-    info: ClusterInfo, launcher: LocalLauncher, crew: Any, reporter: Reporter
+    info: ClusterInfo, launcher: LocalLauncher, crew: Crew, reporter: Reporter
 ) -> SchedulerServer:
     from ..scheduler.core import SchedulerCore
     from ..scheduler.logbook import Logbook

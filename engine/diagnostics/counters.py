@@ -222,10 +222,6 @@ class GroupCounters:
         """When the last task finished or failed; None while there is something to compute."""
         return None if self.unfinished else self._last_end
 
-    def quantile(self, q: float) -> float | None:
-        """Return the `q`-quantile of the durations in seconds, None if none is known."""
-        return quantile_of(self.histogram, q)
-
     def rate(self, now: float) -> float:
         """Return finished tasks per second.
 

@@ -42,6 +42,7 @@ from .handing import hand_out
 from .invariants import check_all, check_placed
 from .ledger import Ledger, Limits
 from .peers import Client, Worker
+from .rebalance import rebalance
 from .release import close, end_groups, remove_hold
 from .runs import set_of_runs
 
@@ -153,6 +154,8 @@ class SchedulerCore:
         placement = ledger.placement
         while (plan := placement.next_span(ledger)) is not None:
             hand_out(ledger, plan)
+        if placement.queueing and placement.free_count:
+            rebalance(ledger)
         if self.validate:
             check_all(ledger)
             check_placed(ledger)
@@ -162,9 +165,13 @@ class SchedulerCore:
         return self.ledger.outbox.take()
 
     def next_wakeup(self, now: float) -> float | None:
-        """Return when `place` is to be called even if nothing comes in; None: never. Nothing here
-        waits for a time.
+        """Return when `place` is to be called even if nothing comes in; None: never.
+
+        Only an uneven balance waits for a time: slots are free while other workers queue.
         """
+        placement = self.ledger.placement
+        if placement.queueing and placement.free_count:
+            return max(now, self.ledger.next_balance)
         return None
 
     def _finish(self) -> None:

@@ -7,12 +7,11 @@ and not at all if nobody does.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed, PeerError
 from ..messages import (
@@ -53,6 +52,12 @@ BACKLOG_BYTES = 4 << 20
 """A watcher that has not taken so much gets no further snapshot until it has."""
 
 
+class Timer(Protocol):
+    """What the server's `call_later` gives."""
+
+    def cancel(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Watcher:
     session: Session
@@ -67,7 +72,7 @@ class _Poll:
 
     waiting: set[int]
     finish: Callable[[list[list[Any]]], None]
-    timer: asyncio.TimerHandle
+    timer: Timer
     entries: list[list[Any]] = field(default_factory=list)
 
 
@@ -76,9 +81,8 @@ class Desk:
 
     def __init__(self, server: SchedulerServer) -> None:
         self._server = server
-        self._loop = asyncio.get_running_loop()
         self._watchers: dict[int, _Watcher] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._snapshot: tuple[float, dict[str, Any]] | None = None
         self._polls: dict[int, _Poll] = {}
         self._last_poll = 0
@@ -163,25 +167,27 @@ class Desk:
             _say(session, Declined(message.request, text))
         else:
             logger.info("%s wants %d workers", session.name, message.workers)
-            self._server.crew.scale(message.workers)
+            self._server.scale(message.workers)
             _say(session, Accepted(message.request))
-            self._server.staff()
 
     # --- questions that workers answer ------------------------------------------------------------
 
     def _get_logs(self, session: Session, message: GetLogs) -> None:
         source, book = message.source, self._server.logbook
         lines = max(1, min(message.lines, MAX_LINES))
-        asked = [s for s in self._server.workers if source in (None, s.name)]
+        # A source may be one executor of a worker: 'worker-1/0'.
+        owner = None if source is None else source.split("/")[0]
+        asked = [s for s in self._server.workers if owner in (None, s.name)]
         known = [s.name for s in self._server.workers]
-        if source is not None and not asked and not book.knows(source):
+        if owner is not None and not asked and not book.knows(owner):
             text = f"there is no log of {source!r}; there are: {', '.join(['scheduler', *known])}"
             _say(session, Declined(message.request, text))
             return
-        kept = book.read(source, lines)
+        kept = book.read(owner, lines)
 
         def finish(entries: list[list[Any]]) -> None:
-            found = sorted(kept + entries, key=lambda entry: entry[2])
+            chosen = [e for e in entries if source in (None, owner) or e[0] == source]
+            found = sorted(kept + chosen, key=lambda entry: float(entry[2]))
             _say(session, LogsGiven(message.request, found))
 
         self._ask(asked, lambda n: GetLogs(n, source, lines), WORKERS_ANSWER_S, finish)
@@ -217,7 +223,7 @@ class Desk:
         if not waiting:
             finish([])
             return
-        timer = self._loop.call_later(timeout_s, self._finish_poll, number)
+        timer = self._server.call_later(timeout_s, self._finish_poll, number)
         self._polls[number] = _Poll(waiting, finish, timer)
 
     def _on_answer(self, session: Session, number: int, entries: list[list[Any]]) -> None:
@@ -253,13 +259,13 @@ class Desk:
                 session, message.request, interval_s, now + interval_s
             )
             if self._timer is None:
-                self._timer = self._loop.call_later(SNAPSHOT_S, self._on_timer)
+                self._timer = self._server.call_later(SNAPSHOT_S, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         if not self._watchers or self._server.state.is_broken:
             return
-        self._timer = self._loop.call_later(SNAPSHOT_S, self._on_timer)
+        self._timer = self._server.call_later(SNAPSHOT_S, self._on_timer)
         now = self._server.now()
         for watcher in self._watchers.values():
             # The timer may come a little early for one that is due now.

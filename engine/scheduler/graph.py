@@ -284,6 +284,8 @@ class Graph:
 
     def find_local(self, tasks: BitMap, held: SetOf) -> BitMap:
         """Return those of the first LOOK_AT of these tasks whose inputs are all held."""
+        if not self.has_inputs:
+            return tasks
         found = []
         sets: dict[GroupId, BitMap] = {}
         for task, _ in zip(tasks, range(LOOK_AT), strict=False):

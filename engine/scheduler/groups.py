@@ -39,7 +39,7 @@ class Assignment:
     load.
     """
 
-    __slots__ = ("group", "id", "left", "since", "start", "stop", "task_s", "worker")
+    __slots__ = ("group", "id", "is_asked", "left", "since", "start", "stop", "task_s", "worker")
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class Assignment:
         self.left = set_of(start, stop)
         self.task_s = task_s
         self.since = since
+        # The worker has been asked to give some of it back, and gave nothing so far.
+        self.is_asked = False
 
     def __repr__(self) -> str:
         return f"<assignment {self.id}: {self.group} [{self.start}, {self.stop}) on {self.worker}>"

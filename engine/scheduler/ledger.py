@@ -69,6 +69,8 @@ class Ledger:
         self.ending: dict[GroupId, Group] = {}
         # Clients that asked where to put data while there was no worker.
         self.unplaced: list[tuple[PeerId, PickWorkers]] = []
+        # When the balance is to be looked at again, see rebalance.py.
+        self.next_balance = 0.0
         self.last_assignment: AssignmentId = 0
         self.last_serial = 0
 

@@ -199,7 +199,8 @@ def _remove_holders(ledger: Ledger, group: Group, tasks: Tasks) -> None:
         workers.update((peer, ledger.workers[peer]) for peer in group.holders)
     for worker in workers.values():
         drop_claim(ledger, group, worker, results, tell=True)
-    group.counters.on_freed(group.bytes_of(len(results)))
+    held_bytes = group.counters.bytes_held  # single sizes are not kept: the mean stands for them
+    group.counters.on_freed(group.bytes_of(len(results)) if group.done else held_bytes)
 
 
 def drop_claim(

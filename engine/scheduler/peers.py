@@ -22,7 +22,7 @@ class Client:
     may extend.
     """
 
-    __slots__ = ("holds", "info", "name", "opened", "peer", "served_s")
+    __slots__ = ("holds", "info", "name", "opened", "peer")
 
     def __init__(self, peer: PeerId, info: dict[str, Any]) -> None:
         self.peer = peer
@@ -30,19 +30,19 @@ class Client:
         self.name = str(info.get("name") or f"client-{peer}")
         self.holds: dict[GroupId, Group] = {}
         self.opened: dict[GroupId, Group] = {}
-        self.served_s = 0.0
 
 
 class Worker:
     """A worker. `tasks`, `load_s`: number and expected seconds of the tasks that are with it.
 
-    `knows`: for each group that it was told of, the chunks of items it was sent, as ``(position,
-    number)``; `blob_uses`: how many of these groups name a blob.
+    `is_behind`: its spans take longer than expected, so it is given no more than its slots can run
+    until it reports. `knows`: for each group that it was told of, the chunks of items it was sent,
+    as ``(position, number)``; `blob_uses`: how many of these groups name a blob.
     """
 
     __slots__ = (
-        "address", "assignments", "blob_uses", "holds", "host", "info", "joined", "knows", "load_s",
-        "memory_limit_bytes", "name", "peer", "slots", "stats", "tasks",
+        "address", "assignments", "blob_uses", "holds", "host", "info", "is_behind", "joined",
+        "knows", "load_s", "memory_limit_bytes", "name", "peer", "slots", "stats", "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -66,6 +66,7 @@ class Worker:
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.tasks = 0
         self.load_s = 0.0
+        self.is_behind = False
         self.holds: dict[GroupId, Group] = {}
         self.knows: dict[GroupId, set[tuple[int, int]]] = {}
         self.blob_uses: dict[Digest, int] = {}

@@ -79,6 +79,8 @@ class Placement:
         self._queues: dict[PeerId, list[Row]] = {}
         self._free: dict[PeerId, Worker] = {}
         self._room: dict[PeerId, Worker] = {}
+        # Workers that have more tasks than slots.
+        self.queueing: dict[PeerId, Worker] = {}
         self._served: dict[PeerId, float] = {}
 
     # --- indices --------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ class Placement:
         queue = self._queues.get(group.owner)
         if queue is None:  # who asked for nothing for a while has saved nothing up
             least = min((self._served[peer] for peer in self._queues), default=0.0)
-            self._served[group.owner] = max(self._served.get(group.owner, 0.0), least)
+            self._served[group.owner] = max(self._served.get(group.owner, 0.0), least - GUESS_S)
             queue = self._queues[group.owner] = []
         heappush(queue, (-group.priority, -group.depth, group.serial, group))
 
@@ -112,11 +114,15 @@ class Placement:
         if tasks < worker.slots:
             self._free[peer] = worker
             self._room.pop(peer, None)
+            self.queueing.pop(peer, None)
             return
         self._free.pop(peer, None)
-        if worker.load_s < self.queue_s * worker.slots and (
-            len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots
-        ):
+        if tasks > worker.slots:
+            self.queueing[peer] = worker
+        else:
+            self.queueing.pop(peer, None)
+        is_short = worker.load_s < self.queue_s * worker.slots and not worker.is_behind
+        if is_short and (len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots):
             self._room[peer] = worker
         else:
             self._room.pop(peer, None)
@@ -127,6 +133,7 @@ class Placement:
         self.worker_count -= 1
         self._free.pop(worker.peer, None)
         self._room.pop(worker.peer, None)
+        self.queueing.pop(worker.peer, None)
 
     def on_client_gone(self, peer: PeerId) -> None:
         """A client has left; groups of it that others hold stay where they are."""
@@ -136,6 +143,11 @@ class Placement:
     def has_room(self, worker: Worker) -> bool:
         """Return whether a worker would be given tasks."""
         return worker.peer in self._free or worker.peer in self._room
+
+    @property
+    def free_count(self) -> int:
+        """Return the number of workers with a free slot."""
+        return len(self._free)
 
     def find_ready(self) -> Group | None:
         """Return the group to be served next, None if no group has ready tasks."""
@@ -215,8 +227,9 @@ class Placement:
         if sizes:
             best = max(sizes, key=sizes.__getitem__)
             moving_s = LATENCY_S + sizes[best] / self.bandwidth
-            waiting_s = best.load_s / best.slots
-            if self.has_room(best) or waiting_s < min(moving_s, OVERFLOW * self.queue_s):
+            waiting_s = _wait_of(best)
+            can_queue = self.has_room(best) or waiting_s < OVERFLOW * self.queue_s
+            if can_queue and waiting_s <= _wait_of(worker) + moving_s:
                 return best, self._find_local(ledger, group, best) or first
         return worker, group.ready
 
@@ -225,3 +238,8 @@ class Placement:
             return ledger.groups[number].holders.get(worker.peer) or BitMap()
 
         return group.layer.find_local(group.ready, held)
+
+
+def _wait_of(worker: Worker) -> float:
+    """Return after how many seconds a worker is expected to begin one more task."""
+    return 0.0 if worker.tasks < worker.slots else worker.load_s / worker.slots

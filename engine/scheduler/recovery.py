@@ -98,7 +98,7 @@ def _failures_in(group: Group, tasks: BitMap) -> list[tuple[int, int, Failure]]:
 
 
 def _derive(group: Group, index: int, failure: Failure) -> Failure:
-    """Return the failure of what depends on a failed task."""
+    """Return the failure of what depends on failed tasks; `index` is the first of them."""
     if "origin" in failure:
         return failure
     text = f"it depends on {group.name}[{index}], which failed: {failure['text']}"
@@ -142,7 +142,8 @@ def fail(
             taking = consumer.layer.consumers_of(group.id, tasks)
             taking &= consumer.waiting | consumer.ready
             if taking:
-                stack.append((consumer, taking, _derive(group, tasks.min(), failure)))
+                origin = (consumer.layer.inputs_of(taking)[group.id] & tasks).min()
+                stack.append((consumer, taking, _derive(group, origin, failure)))
     for group, tasks in failed:
         if group.layer.has_inputs:
             settle_inputs(ledger, group, tasks)

@@ -66,6 +66,7 @@ def on_span_done(ledger: Ledger, worker: Worker, message: SpanDone) -> None:
     share = sum(runs[1::2]) - sum(runs[::2])
     nbytes = message.nbytes * share // count
     span = (assignment.stop - assignment.start) // worker.slots
+    worker.is_behind = False
     group.learn(share, message.seconds * share / count, nbytes, max(1, span))
     group.counters.on_done(share, message.seconds, message.times, nbytes, ledger.now)
     ledger.activity.add(group.id, message.seconds, ledger.now, since)
@@ -171,10 +172,13 @@ def on_span_returned(ledger: Ledger, worker: Worker, message: SpanReturned) -> N
 
     Where an input could not be fetched from a worker, that worker is not taken to hold it any more.
     """
-    assignment = find_assignment(ledger, worker, message)
     tasks = set_of_runs(message.runs, "SpanReturned")
+    if not tasks and not message.missing:
+        return  # all of what was to be taken back had been started: its report comes, or came
+    assignment = find_assignment(ledger, worker, message)
     work: Work = []
     if assignment is not None:  # otherwise late by a race: released, cancelled or done
+        assignment.is_asked = False
         tasks &= assignment.left
         if tasks:
             work += requeue(ledger, assignment, tasks)

@@ -50,8 +50,11 @@ def _answer(ledger: Ledger, client: PeerId, message: PickWorkers) -> None:
         reached = 0
         for number, worker in enumerate(workers, 1):
             stop = start
-            while stop < count and reached * len(workers) < total * number:
-                reached += message.nbytes[stop] + 1
+            while stop < count:
+                size = message.nbytes[stop] + 1
+                if (reached + size / 2) * len(workers) >= total * number:
+                    break
+                reached += size
                 stop += 1
             if stop > start:
                 places.append([start, stop, worker.peer, worker.address])

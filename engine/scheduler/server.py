@@ -23,7 +23,8 @@ from ..messages import EndWorker, Heartbeat, Hello, Message, Turned, Welcome
 from ..transport import Connection, Credentials, Listener, listen
 from .core import SchedulerCore
 from .crew import Crew
-from .desk import QUESTIONS, Desk
+from .desk import QUESTIONS, Desk, Timer
+from .dump import dump
 from .logbook import Logbook
 from .sessions import GIVEN_UP_S, Session
 
@@ -126,6 +127,10 @@ class SchedulerServer:
         """Return the unix time, in seconds."""
         return self._epoch + time.monotonic()
 
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Have something called after a delay, for rooms that know no loop."""
+        return self._loop.call_later(delay_s, callback, *args)
+
     @property
     def uptime_s(self) -> float:
         return self.now() - self._started
@@ -157,6 +162,9 @@ class SchedulerServer:
             return Turned("the cluster is stopping")
         if self.state.is_broken and not is_control:
             return Turned(f"the cluster has failed: {self.state.reason}")
+        name = hello.info.get("name")
+        if hello.role == "worker" and any(s.name == name for s in self.workers):
+            return Turned(f"there is a worker {name!r} already; give this one another name")
         now = self.now()
         self._last_peer += 1
         if self._last_peer >= MAX_SESSIONS:
@@ -182,7 +190,8 @@ class SchedulerServer:
         for message in messages:
             if type(message) is Heartbeat and session.role == "worker":
                 session.stats = message.stats
-                self._show_state()
+                if self.state.name != "running":
+                    self._show_state()
             if type(message) in QUESTIONS:
                 self._desk.take(session, message, now)
             elif session.is_control:
@@ -193,6 +202,9 @@ class SchedulerServer:
                 except PeerError:
                     raise  # the connection is dropped by the transport, and `_on_close` is told
                 except Exception as error:
+                    logger.critical(
+                        "at fault while handling, from %s: %.2000r", session.name, message
+                    )
                     self._break_down(error)
                     return
         self.turn_soon()
@@ -260,15 +272,14 @@ class SchedulerServer:
         except Exception as error:
             self._break_down(error)
             return
-        touched = set()
+        batches: dict[PeerId, list[Message]] = {}
         for peer, message in sends:
+            batches.setdefault(peer, []).append(message)
+        for peer, messages in batches.items():
             session = self.sessions.get(peer)
-            if session is None or session.connection.is_closing:
-                continue  # it has gone in this very turn; the core hears of it by `_on_close`
-            session.connection.send(message)
-            touched.add(session.connection)
-        for connection in touched:
-            connection.flush()
+            # Who has gone in this very turn gets nothing; the core hears of it by `_on_close`.
+            if session is not None and not session.connection.is_closing:
+                session.connection.send_now(messages)
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None
@@ -285,7 +296,7 @@ class SchedulerServer:
         self.state.is_broken = True
         reason = f"internal error: {error!r}"
         logger.critical("the scheduler has failed: %s", reason, exc_info=error)
-        logger.critical("state of the scheduler:\n%s", _dump(self.core))
+        logger.critical("state of the scheduler:\n%s", dump(self.core))
         self.crew.scale(0)
         for session in list(self.sessions.values()):
             if session.role == "worker":
@@ -297,6 +308,12 @@ class SchedulerServer:
         self.state.become("failed", reason)
 
     # --- workers ----------------------------------------------------------------------------------
+
+    def scale(self, workers: int) -> None:
+        """Have so many workers."""
+        self.crew.scale(workers)
+        self.staff()
+        self.state.tell(self.state.name, self.state.reason)
 
     def staff(self) -> None:
         """Start and end workers until there are as many as are wanted."""
@@ -385,12 +402,3 @@ class SchedulerServer:
         await asyncio.sleep(0)
         if not self.stopped.done():
             self.stopped.set_result(reason)
-
-
-def _dump(core: SchedulerCore) -> str:
-    """Return what can be said about the core's state without trusting it."""
-    dump = getattr(core, "dump", None)
-    try:
-        return str(dump()) if dump is not None else repr(core)
-    except Exception as error:
-        return f"(no dump: {error!r})"

@@ -98,6 +98,8 @@ class Assignment:
         self.queue: deque[tuple[int, int]] = deque([(message.start, message.stop)])
         self.queued = message.stop - message.start
         self.open = self.queued
+        self.unwanted: list[tuple[int, int]] = []
+        """What the scheduler has asked back: none of it is begun any more."""
         self.fetches: set[int] = set()
         """Numbers of the fetches that it waits for."""
         self._payload = memoryview(message.payload)

@@ -357,7 +357,7 @@ class WorkerCore:
             index = min(max(death.page_index, piece.at), piece.stop - 1)
             failure = _describe_death(assignment.group.name, index, what, death, self.name)
             self._ledger.fail(assignment, index, 0.0, failure)
-            pass
+            _, rest = runs_.split(rest, [index, index + 1])
         self._ledger.give_back(assignment, rest, f"their executor died ({what})")
 
     # --- taking back ---------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class Executors:
         if not self._failures:
             self._spawn_now(number)
             return
-        delay = min(SLOWEST_RESTART_S, 0.1 * 2**self._failures)
+        delay = min(SLOWEST_RESTART_S, 0.05 * 2**self._failures)
         self._delayed[number] = self._loop.call_later(delay, self._spawn_now, number)
 
     def send(self, number: int, header: dict[str, Any], buffers: list[Part], token: int) -> None:

@@ -93,12 +93,15 @@ class Ledger:
         missing: list[list[int]] | None = None,
     ) -> None:
         """Tasks cannot be run here: return them, unless they are being taken back anyway."""
-        runs = self.collect(assignment, runs)
-        if not runs:
-            return
-        group = assignment.group.group
-        self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing or []))
-        self._close(assignment, runs_.count(runs))
+        self._return(assignment, self.collect(assignment, runs), reason, missing or [])
+
+    def _return(
+        self, assignment: Assignment, runs: Runs, reason: str, missing: list[list[int]]
+    ) -> None:
+        if runs:
+            group = assignment.group.group
+            self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
+            self._close(assignment, runs_.count(runs))
 
     def _close(self, assignment: Assignment, count: int) -> None:
         assignment.open -= count
@@ -122,12 +125,16 @@ class Ledger:
         return taking, assignment
 
     def collect(self, assignment: Assignment, runs: Runs) -> Runs:
-        """Give what is being taken back of tasks that were not begun to its `TakeBack`; return
-        the rest."""
+        """Tasks were not begun: give those that are being taken back to their `TakeBack`, and
+        return those that were asked back before (they might have been begun then). What is left
+        is returned."""
         for taking in self.takings:
             if taking.message.assignment == assignment.assignment:
                 inside, runs = runs_.split(runs, taking.message.runs)
                 taking.collected += runs_.pairs(inside)
+        if runs and assignment.unwanted:
+            unwanted, runs = runs_.split(runs, runs_.normalize(assignment.unwanted))
+            self._return(assignment, unwanted, "asked back before", [])
         return runs
 
     def waits_for(self, number: int) -> bool:
@@ -147,5 +154,7 @@ class Ledger:
             message = taking.message
             runs = runs_.normalize(taking.collected)
             self._outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
-            if runs:
-                self._close(self.assignments[message.assignment], runs_.count(runs))
+            assignment = self.assignments.get(message.assignment)
+            if assignment is not None:
+                assignment.unwanted += runs_.pairs(message.runs)
+                self._close(assignment, runs_.count(runs))

@@ -304,8 +304,9 @@ class WorkerServer:
             elif message.files and is_local:
                 answer.files.append(block.to_file())
             else:
-                parts = map_parts(block.path, block.places)
-                answer.blocks.append([block.start, block.stop, block.single, parts])
+                with contextlib.suppress(OSError):  # somebody removed it: then it is not here
+                    parts = map_parts(block.path, block.places)
+                    answer.blocks.append([block.start, block.stop, block.single, parts])
         return answer
 
     async def _put_results(self, message: PutResults, connection: Connection) -> None:

@@ -13,7 +13,7 @@ import psutil
 from cellspan.engine.deploy import processes
 from cellspan.engine.deploy.connection_file import ClusterInfo
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 30.0
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = TIMEOUT_S) -> None:

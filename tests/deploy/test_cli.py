@@ -58,6 +58,14 @@ def test_a_life(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no cluster is running" in capsys.readouterr().out
 
 
+def test_a_cluster_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    info = run_for_json(
+        capsys, "cluster", "start", "--cores", "1", "--lifetime", "kernel", "--json"
+    )
+    assert info["owner_pid"] == os.getppid() and info["name"] == "local"
+    manager.stop_cluster("local")
+
+
 def test_stop_all(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         manager.start_cluster(name, cores=1, memory="500MB")

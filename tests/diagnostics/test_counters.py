@@ -70,7 +70,7 @@ def test_a_quantile_is_right_within_a_bin(values: list[float], q: float) -> None
 
 def test_there_is_no_quantile_of_nothing() -> None:
     assert quantile_of({}, 0.5) is None
-    assert make_group(3).quantile(0.5) is None
+    assert quantile_of(make_group(3).histogram, 0.5) is None
 
 
 moves = st.lists(
@@ -156,6 +156,13 @@ def test_the_rate_falls_when_nothing_comes_any_more() -> None:
     soon, late = counters.rate(1.0), counters.rate(100.0)
     assert soon == pytest.approx(100, rel=0.1)
     assert late == pytest.approx(1.0)  # 100 tasks in 100 s
+
+
+def test_what_took_no_time_has_no_rate() -> None:
+    counters = make_group(5)
+    counters.on_move("ready", "done", 5, 1.0)
+    counters.on_done(5, 0.0, [], 40, 1.0)
+    assert counters.rate(2.0) == 0.0
 
 
 def test_few_reports_give_the_mean() -> None:

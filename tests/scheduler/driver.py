@@ -22,7 +22,9 @@ CLIENT, OTHER_CLIENT, WORKER, OTHER_WORKER = 1, 2, 11, 12
 
 
 class Driver:
-    """A validated core with two clients and one worker (or none). Every message of the core must be taken."""
+    """A validated core with two clients and one worker (or none). Every message of the core must be
+    taken.
+    """
 
     def __init__(self, workers: int = 1, slots: int = 2, **limits: Any) -> None:
         self.core = SchedulerCore(Limits(**limits), validate=True)
@@ -113,6 +115,11 @@ class Driver:
         assert [(peer, type(message)) for peer, message in sent] == list(sends), sent
         return [message for _, message in sent]
 
+    def expect_after_place(self, *sends: tuple[int, type[Message]]) -> list[Any]:
+        """Place; messages of exactly these kinds are sent by it; return them."""
+        self.place()
+        return self.expect_kinds(*sends)
+
     def spans(self) -> list[RunSpan]:
         """Place, and return the spans among what is sent."""
         self.place()
@@ -131,6 +138,11 @@ class Driver:
         return {state: len(tasks) for state, tasks in found.sets.items() if tasks}
 
 
+def ints(code: str, numbers: list[int]) -> bytes:
+    """Return numbers as a column."""
+    return array(code, numbers).tobytes()
+
+
 def make_extension(group: int, start: int, inputs: list[list[tuple[int, int]]]) -> ExtendGroup:
     flat = [task for tasks in inputs for task in tasks]
     count = len(inputs)
@@ -139,8 +151,8 @@ def make_extension(group: int, start: int, inputs: list[list[tuple[int, int]]]) 
         start,
         count,
         b"".join(index.to_bytes(2, "big") for index in range(start, start + count)),
-        array("I", [2] * count).tobytes(),
-        array("I", [len(tasks) for tasks in inputs]).tobytes() if flat else b"",
-        array("q", [g for g, _ in flat]).tobytes(),
-        array("I", [i for _, i in flat]).tobytes(),
+        ints("I", [2] * count),
+        ints("I", [len(tasks) for tasks in inputs]) if flat else b"",
+        ints("q", [g for g, _ in flat]),
+        ints("I", [i for _, i in flat]),
     )

@@ -1,16 +1,17 @@
-"""The dependency algebra of the layers, against brute force; the check of what comes from the wire."""
+"""The dependency algebra of the layers, against brute force; checks at the wire."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from cellspan.engine.errors import PeerError
-from cellspan.engine.scheduler.graph import Graph
-from cellspan.engine.scheduler.layers import Each, LayerRefused, make_layer
 from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap
+
+from cellspan.engine.errors import PeerError
+from cellspan.engine.scheduler.graph import Graph
+from cellspan.engine.scheduler.layers import Each, LayerRefused, make_layer
 
 from .driver import FUNCTION, make_extension
 
@@ -67,7 +68,9 @@ def test_algebra_is_right(made: tuple[Each | Graph, Inputs], data: st.DataObject
     tasks = data.draw(st.sets(st.integers(0, n - 1)))
     group = data.draw(st.sampled_from([g for g, size in every.items() if size]))
     results = data.draw(st.sets(st.integers(0, every[group] - 1)))
-    done = {g: data.draw(st.sets(st.integers(0, size))) if size else set() for g, size in every.items()}
+    done = {
+        g: data.draw(st.sets(st.integers(0, size))) if size else set() for g, size in every.items()
+    }
 
     expected: dict[int, set[int]] = {}
     for task in tasks:
@@ -110,7 +113,9 @@ def test_completion_step_by_step(made: tuple[Each | Graph, Inputs], data: st.Dat
             early = layer.on_done(group, BitMap((index,)), BitMap(waiting), done_of)
             done[group].discard(index)
             layer.on_lost(group, BitMap((index,)), BitMap(waiting))
-            assert set(early) == {t for t in waiting if is_complete(inputs[t], done, (group, index))}
+            assert set(early) == {
+                t for t in waiting if is_complete(inputs[t], done, (group, index))
+            }
         done[group].add(index)
         told = set(layer.on_done(group, BitMap((index,)), BitMap(waiting), done_of))
         assert told == {t for t in waiting if is_complete(inputs[t], done, None)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from cellspan.engine.errors import PeerError
-from cellspan.engine.scheduler.runs import RunMap, first_run, run_at, runs_of, set_of, set_of_runs
 from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap
+
+from cellspan.engine.errors import PeerError
+from cellspan.engine.scheduler.runs import RunMap, first_run, run_at, runs_of, set_of, set_of_runs
 
 indices = st.sets(st.integers(0, 40) | st.integers(65530, 65545))
 steps = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(0, 3)), max_size=25)
@@ -54,7 +57,7 @@ def test_run_map_is_a_dict_by_runs(plan: list[tuple[int, int, int]]) -> None:
             oracle.update(dict.fromkeys(range(start, start + length), values[choice]))
         sections = list(found.sections(0, 100))
         assert {i: v for a, b, v in sections for i in range(a, b)} == oracle
-        assert all(a[1] < b[0] or a[2] != b[2] for a, b in zip(sections, sections[1:]))
+        assert all(a[1] < b[0] or a[2] != b[2] for a, b in pairwise(sections))
     assert [found.find(index) for index in range(50)] == [oracle.get(index) for index in range(50)]
     part = {i: v for a, b, v in found.sections(7, 19) for i in range(a, b)}
     assert part == {i: v for i, v in oracle.items() if 7 <= i < 19}

@@ -8,7 +8,6 @@ submitted.
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from typing import Any
 
@@ -35,8 +34,9 @@ from cellspan.engine.messages import (
 )
 from cellspan.engine.scheduler.core import SchedulerCore
 
+from .driver import FUNCTION, ints
+
 Task = tuple[int, int]
-FUNCTION = b"f" * 16
 
 
 def spread(runs: Runs) -> list[int]:
@@ -53,11 +53,6 @@ def gather(indices: set[int]) -> Runs:
         else:
             runs += [index, index + 1]
     return runs
-
-
-def ints(code: str, numbers: list[int]) -> bytes:
-    """Return numbers as a column."""
-    return array(code, numbers).tobytes()
 
 
 class ModelWorker:

@@ -110,6 +110,24 @@ def test_flush_writes_at_once_and_close_sends_the_rest(carrier: Carrier) -> None
     run(check())
 
 
+def test_send_now_writes_at_once_and_after_what_is_queued(carrier: Carrier) -> None:
+    async def check() -> None:
+        async with (
+            serving(carrier.address, carrier.server) as server,
+            connected(server, carrier.client) as peer,
+        ):
+            peer.connection.send(ReleaseTasks(1, []))
+            peer.connection.send_now([ReleaseTasks(2, []), ReleaseTasks(3, [])])
+            peer.connection.send(ReleaseTasks(4, []))
+            found = await peer.receive(4)
+            assert [m.group for m in found] == [1, 2, 3, 4]  # type: ignore[attr-defined]
+            peer.connection.close()
+            with pytest.raises(ConnectionClosed):
+                peer.connection.send_now([ReleaseTasks(5, [])])
+
+    run(check())
+
+
 def test_send_after_close_is_refused(carrier: Carrier) -> None:
     async def check() -> None:
         async with (

@@ -1,7 +1,7 @@
 """A worker core with imaginary executors: effects are carried out on lists, nothing runs.
 
-Law: it does what the real shell and the real executors may do, in any order that those may do it in.
-An imaginary task has no duration and no value; its result is its index as one byte.
+Law: it does what the real shell and the real executors may do, in any order that those may do it
+in. An imaginary task has no duration and no value; its result is its index as one byte.
 """
 
 from __future__ import annotations

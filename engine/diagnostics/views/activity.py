@@ -69,14 +69,17 @@ def figure(theme: Theme | None) -> Any:
     plot.extra_y_ranges = {"page": fixed_range(0, 1)}
     plot.xgrid.visible = False
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=5, min_interval=1, num_minor_ticks=0)
-    areas = make_source("activity", "xs", "ys", "color", "name")
-    shown = [
-        plot.patches(
-            source=areas, xs="xs", ys="ys", fill_color="color", fill_alpha=0.88, line_color=None
-        ),
-        _add_slots(plot, theme),
-    ]
-    plot.x_range.renderers = plot.y_range.renderers = shown
+    areas = plot.patches(
+        source=make_source("activity", "xs", "ys", "color", "name"),
+        xs="xs",
+        ys="ys",
+        fill_color="color",
+        fill_alpha=AREA_ALPHA,
+        line_color=None,
+    )
+    # Something unseen that keeps the ranges sound without data, and now at the right end.
+    corners = plot.scatter(x=[-1, 0], y=[0, 1], alpha=0, level="underlay")
+    plot.x_range.renderers = plot.y_range.renderers = [areas, _add_slots(plot, theme), corners]
     _add_ticks(plot, theme)
     _add_legend(plot, theme)
     note = make_source("activity_note", "text")
