@@ -48,7 +48,7 @@ STYLE = """<style>
 
 HEADINGS = {
     "Done": "tasks with a result, of all",
-    "Running": "with a worker: at work, or next in its queue",
+    "Running": "on the slots of workers, as far as the scheduler can tell",
     "Waiting": "for a worker, or for what they need",
     "Failed": "without a result, cancelled ones included",
     "Rate": "tasks done per unit of time, lately",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
-from math import isfinite
+from math import ceil, isfinite
 
 from .activity import ActivityRing
 from .counters import GroupCounters, quantile_of
@@ -53,12 +53,13 @@ def build_snapshot(
     `now` is on the clock of counters and ring, in seconds; `epoch` is what to add to a time of
     that clock to get unix seconds. `workers` holds one row per worker, however many there are.
     """
-    everyone = list(groups)
-    totals = _sum_counts(everyone)
+    everyone, staff = list(groups), _build_workers(list(workers))
+    share = _share_at_work(everyone, staff)
+    totals = _sum_counts(everyone, share)
     chosen, rest = _choose_groups(everyone)
-    rows = [_row_of(counters, now, epoch) for counters in chosen]
+    rows = [_row_of(counters, share, now, epoch) for counters in chosen]
     if rest:
-        rows.append(_sum_rest(rest, now, epoch))
+        rows.append(_sum_rest(rest, share, now, epoch))
     found = Activity()
     if activity is not None:
         found = _build_activity(activity, everyone, now, epoch)
@@ -70,7 +71,7 @@ def build_snapshot(
         totals=totals,
         group_count=len(everyone),
         groups=rows,
-        workers=_build_workers(list(workers)),
+        workers=staff,
         activity=found,
     )
 
@@ -116,21 +117,32 @@ def _importance(counters: GroupCounters) -> tuple[bool, bool, float]:
     return counters.counts["assigned"] > 0, counters.unfinished > 0, recent
 
 
-def _sum_counts(groups: Sequence[GroupCounters]) -> dict[str, int]:
-    waiting = ready = running = done = failed = released = total = 0
+def _share_at_work(groups: Sequence[GroupCounters], workers: Workers) -> float:
+    """Return which part of the tasks that are with workers can be at work, by the workers' slots.
+
+    The rest waits there for a slot. Which tasks these are only the workers know, so the busy slots
+    are shared out among groups by what they have with workers: an estimate, but one that adds up.
+    """
+    assigned = sum(counters.counts["assigned"] for counters in groups)
+    return min(1.0, workers.busy / assigned) if assigned and workers.count else 1.0
+
+
+def _sum_counts(groups: Sequence[GroupCounters], share: float) -> dict[str, int]:
+    waiting = ready = assigned = done = failed = released = total = 0
     for counters in groups:
         counts = counters.counts
         waiting += counts["waiting"]
         ready += counts["ready"]
-        running += counts["assigned"]
+        assigned += counts["assigned"]
         done += counters.done
         failed += counts["failed"]
         released += counts["released"]
         total += counters.total
+    running = min(assigned, ceil(assigned * share - 1e-9))
     return {
         "total": total,
         "waiting": waiting,
-        "ready": ready,
+        "ready": ready + assigned - running,
         "running": running,
         "done": done,
         "failed": failed,
@@ -138,14 +150,14 @@ def _sum_counts(groups: Sequence[GroupCounters]) -> dict[str, int]:
     }
 
 
-def _row_of(counters: GroupCounters, now: float, epoch: float) -> GroupRow:
+def _row_of(counters: GroupCounters, share: float, now: float, epoch: float) -> GroupRow:
     rate, left = counters.rate(now), counters.unfinished
     return GroupRow(
         group=counters.group,
         name=clip(counters.name, NAME_CHARS, NAME_BYTES),
         client=clip(counters.client, CLIENT_CHARS, CLIENT_BYTES),
         layer=clip(counters.layer, CLIENT_CHARS, CLIENT_BYTES),
-        **_sum_counts((counters,)),
+        **_sum_counts((counters,), share),
         depth=counters.depth,
         created=round(counters.created + epoch, 3),
         started=_moment(counters.started, epoch),
@@ -159,7 +171,7 @@ def _row_of(counters: GroupCounters, now: float, epoch: float) -> GroupRow:
     )
 
 
-def _sum_rest(rest: list[GroupCounters], now: float, epoch: float) -> GroupRow:
+def _sum_rest(rest: list[GroupCounters], share: float, now: float, epoch: float) -> GroupRow:
     """Return the one row for all groups without a row of their own."""
     histogram: dict[int, int] = {}
     for counters in rest:
@@ -175,7 +187,7 @@ def _sum_rest(rest: list[GroupCounters], now: float, epoch: float) -> GroupRow:
         name=other_text(len(rest)),
         client="",
         layer="",
-        **_sum_counts(rest),
+        **_sum_counts(rest, share),
         depth=max(counters.depth for counters in rest),
         created=round(min(counters.created for counters in rest) + epoch, 3),
         started=_moment(min(starts), epoch) if starts else None,

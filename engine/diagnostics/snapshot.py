@@ -36,8 +36,8 @@ CPU_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 class GroupRow:
     """One group, or (`group` == OTHER) all that have no row, summed.
 
-    `waiting`, `ready`, `running`, `done` and `failed` are numbers of tasks; `running` ones are with
-    a worker, at work or next in its queue; `done` counts what has been computed, also where the
+    `waiting`, `ready`, `running`, `done` and `failed` are numbers of tasks; `running` ones fill the
+    slots of workers, `ready` ones wait for a slot, with a worker already or not; `done` counts what has been computed, also where the
     result was let go since. `released` tasks are wanted by nobody any more; those that were never
     computed are in no other column. `rate` is of late while the group runs, the mean of its life
     afterwards. `seconds` sums the durations of tasks; `quantiles` of them: p10, p50, p90, longest.

@@ -124,7 +124,7 @@ class Blocks:
             if thing.single:
                 values.append(value)
             else:
-                values += value[start - thing.start : end - thing.start]
+                values.extend(value[start - thing.start : end - thing.start])
             start = end
         return values
 
@@ -209,7 +209,7 @@ class EachArguments:
             number, skip = divmod(start, size)
             items = self._get_chunk(position, number)
             end = min(stop, (number + 1) * size)
-            values += items[skip : skip + end - start]
+            values.extend(items[skip : skip + end - start])  # a chunk may be an array
             start = end
         return values
 

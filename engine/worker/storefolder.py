@@ -23,6 +23,7 @@ NEEDED_BYTES = 256 << 20
 SHARE = 0.9
 """Part of the room that the store may fill."""
 _LOCK = "lock"
+_NEW = ".cellspan-new-"
 _ABANDONED_S = 60.0
 
 
@@ -52,12 +53,21 @@ def make_store_folder(memory_limit_bytes: int) -> StoreFolder:
     """
     base, in_memory = _choose_base()
     _sweep(base)
-    path = Path(tempfile.mkdtemp(prefix=f"cellspan-{os.getuid()}-", dir=base))
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    path, lock = _make_locked(base)
     room = int(_free_bytes(base) * SHARE)
     limit = min(memory_limit_bytes, room) if in_memory else room
     return StoreFolder(str(path), in_memory, limit, lock)
+
+
+def _make_locked(base: Path) -> tuple[Path, int]:
+    """Make a folder that is locked from the moment at which a sweep can see it: it gets the name
+    that sweeps look for when its lock is held."""
+    made = Path(tempfile.mkdtemp(prefix=_NEW, dir=base))
+    lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    path = base / f"cellspan-{os.getuid()}-{made.name.removeprefix(_NEW)}"
+    made.rename(path)
+    return path, lock
 
 
 def _choose_base() -> tuple[Path, bool]:
@@ -78,8 +88,10 @@ def sweep() -> None:
 
 
 def _sweep(base: Path) -> None:
-    for path in base.glob(f"cellspan-{os.getuid()}-*"):
+    for path in (*base.glob(f"cellspan-{os.getuid()}-*"), *base.glob(f"{_NEW}*")):
         with contextlib.suppress(OSError):
+            if path.name.startswith(_NEW) and time.time() - path.stat().st_mtime < _ABANDONED_S:
+                continue  # just being made
             if path.is_dir() and not path.is_symlink() and _is_abandoned(path):
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -41,7 +41,8 @@ def test_a_row_says_what_the_counters_say() -> None:
         "flights.ipynb",
         "each",
     )
-    assert (row.total, row.ready, row.running, row.done, row.failed) == (100, 30, 8, 60, 2)
+    # 8 are with the worker, which has 4 slots
+    assert (row.total, row.ready, row.running, row.done, row.failed) == (100, 34, 4, 60, 2)
     assert (row.dropped, row.unfinished) == (0, 38)
     assert (row.created, row.started, row.finished) == (EPOCH + 10, EPOCH + 10, None)
     assert row.bytes_held == 480 and row.seconds == pytest.approx(0.6)
@@ -275,3 +276,18 @@ def test_every_column_of_a_row_travels() -> None:
     wire = make_busy_snapshot().to_wire()
     row = make_busy_snapshot().groups[0]
     assert list(wire["groups"]) == [field.name for field in dataclasses.fields(row)]
+
+
+def test_no_more_tasks_run_than_there_are_slots() -> None:
+    """Workers are given more than they can run at once; that is not shown as running."""
+    groups = [
+        make_group(1, name="a", total=100, running=30, at=1.0),
+        make_group(2, name="b", total=100, running=10, at=2.0),
+    ]
+    workers = [WorkerRow(f"w{i}", slots=2, running=2, queued=18) for i in range(2)]
+    snapshot = build_snapshot(
+        cluster="c", version="1", now=10.0, uptime_s=10.0, groups=groups, workers=workers
+    )
+    assert snapshot.totals["running"] == snapshot.workers.busy == 4
+    running = {row.name: (row.running, row.ready) for row in snapshot.groups}
+    assert running == {"a": (3, 97), "b": (1, 99)}

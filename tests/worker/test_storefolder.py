@@ -63,3 +63,23 @@ def test_what_dead_workers_left_is_swept_and_nothing_else(places: tuple[Path, Pa
     with open(f"{living.path}/lock") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     living.remove()
+
+
+def test_a_sweep_while_a_store_is_made_leaves_it_alone(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may sweep at any moment, also between making the lock and holding it."""
+    lock = fcntl.flock
+
+    def sweep_first(file: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            storefolder.sweep()
+        lock(file, operation)
+
+    monkeypatch.setattr(storefolder.fcntl, "flock", sweep_first)
+    folder = storefolder.make_store_folder(1 << 30)
+    assert Path(folder.path).is_dir()
+    storefolder.sweep()
+    assert Path(folder.path).is_dir()
+    folder.remove()
+    assert not any(places[0].iterdir())
