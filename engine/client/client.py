@@ -25,6 +25,7 @@ from .functions import FunctionTable
 from .futures import Future, Futures
 from .link import Callbacks, Link
 from .packing import EachPlan, GraphPlan, Packer
+from .plugs import Plugs
 from .progress import GroupProgress, progress_of
 from .session import MAX_OPEN_TASKS, Session
 from .state import GroupState, OpenGraph
@@ -38,7 +39,7 @@ somebody wants them.
 """
 
 
-class Client(ClusterQuestions, TaskMethods):
+class Client(ClusterQuestions, TaskMethods, Plugs):
     """A connection to a cluster, to run tasks on it.
 
     Args:
@@ -142,6 +143,7 @@ class Client(ClusterQuestions, TaskMethods):
     def __enter__(self) -> Self:
         if self.asynchronous:
             raise InvalidArgument("an asynchronous client is entered by `async with`")
+        self._plug_in()
         return self
 
     def __exit__(
@@ -150,6 +152,7 @@ class Client(ClusterQuestions, TaskMethods):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._pull_plug()
         self.close()
 
     def close(self) -> Any:
@@ -294,7 +297,7 @@ class Client(ClusterQuestions, TaskMethods):
         with session.lock:
             group = session.open.get(key)
             if group is None or group.n >= MAX_OPEN_TASKS or session.closed is not None:
-                options = _check_options(name, priority, retries, allowed_failures)
+                options = check_options(name, priority, retries, allowed_failures)
                 group = session.open_graph(
                     key, name or function.name, function.digest, function.blob, options
                 )
@@ -326,7 +329,7 @@ class Client(ClusterQuestions, TaskMethods):
             raise InvalidArgument(
                 "map needs an iterable: map(f, range(10)); for one call use submit(f, ...)"
             )
-        options = _check_options(name, priority, retries, allowed_failures)
+        options = check_options(name, priority, retries, allowed_failures)
         function = self._functions.pickle(fn)
         plan = self._packer.pack_map(function, iterables, kwargs)
         name = name or function.name
@@ -371,9 +374,10 @@ class Client(ClusterQuestions, TaskMethods):
         return group
 
 
-def _check_options(
+def check_options(
     name: str | None, priority: int, retries: int, allowed_failures: int
 ) -> dict[str, Any]:
+    """Return the options of a submission as they travel. Raises: InvalidArgument: one cannot be."""
     if name is not None and (not isinstance(name, str) or not name):
         raise InvalidArgument(f"name is a text that is not empty, not {name!r}")
     for label, value in (

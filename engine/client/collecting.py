@@ -66,28 +66,26 @@ class Gathering:
         self._timeout = check_timeout(timeout)
         self._deadline = deadline_of(self._timeout)
         self._selection = select(what)
-        self._waiter: AllOf
+        self._waiter = AllOf(self._selection, here=True, first_failure=self._raises)
 
     def run_blocking(self) -> Any:
         """Return the results. Raises: what a task raised, or TimeoutError."""
-        while self._begin():
-            try:
-                passed = self._waiter.gate.pass_blocking(self._selection.sessions, self._deadline)
-            finally:
-                self._waiter.stop()
-            self._check(passed)
+        try:
+            while self._begin():
+                sessions = self._selection.sessions
+                self._check(self._waiter.gate.pass_blocking(sessions, self._deadline))
+        finally:
+            self._waiter.stop()
         return self._finish()
 
     async def run_async(self) -> Any:
         """`run_blocking`, in a coroutine."""
-        while self._begin():
-            try:
-                passed = await self._waiter.gate.pass_async(
-                    self._selection.sessions, self._deadline
-                )
-            finally:
-                self._waiter.stop()
-            self._check(passed)
+        try:
+            while self._begin():
+                sessions = self._selection.sessions
+                self._check(await self._waiter.gate.pass_async(sessions, self._deadline))
+        finally:
+            self._waiter.stop()
         return self._finish()
 
     def _begin(self) -> bool:
@@ -103,6 +101,7 @@ class Gathering:
                     session.want(group, start, stop)
                     awaited = True
         if awaited:
+            self._waiter.stop()
             self._waiter = AllOf(self._selection, here=True, first_failure=self._raises)
             self._waiter.start()
         return awaited

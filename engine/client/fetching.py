@@ -84,14 +84,16 @@ class Fetcher:
         if kept.error is not None:
             raise StoreFull(kept.error)
 
-    def close(self) -> None:
-        """End all fetches and connections."""
+    def close(self) -> list[Connection]:
+        """End all fetches, and begin to end the connections, which are returned."""
         for task in self._tasks:
             task.cancel()
-        for source in self._sources.values():
-            if source.channel is not None:
-                source.channel.connection.close()
+        channels = [source.channel for source in self._sources.values()]
         self._sources.clear()
+        connections = [channel.connection for channel in channels if channel is not None]
+        for connection in connections:
+            connection.close()
+        return connections
 
     async def _work(self, source: _Source) -> None:
         try:

@@ -140,9 +140,9 @@ class Link:
         self._fail_asked(ConnectionClosed(why))
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._fetcher.close()
+        ending = [self._connection, *self._fetcher.close()]
         self._connection.close()
-        await self._connection.closed()
+        await asyncio.gather(*(connection.closed() for connection in ending))
 
     def abandon(self, then: Callable[[], object]) -> None:
         """Nobody will submit any more: end with the last future, and call `then`. For a loop of our
@@ -227,10 +227,8 @@ class Link:
         if is_idle:
             return
         self._loop.call_later(BURST_S, self._turn)  # `_is_due` stays: more is likely to come
-        if not self._connection.is_closing:
-            for message in out:
-                self._connection.send(message)
-            self._connection.flush()
+        if out and not self._connection.is_closing:
+            self._connection.send_now(out)
         if fetches:
             self._fetcher.start(fetches)
 

@@ -126,20 +126,12 @@ class Session(Holds):
             raise AssertionError(f"{group} cannot grow")
         if deps:
             self._send_growth_before(group, deps)
-        index = group.n
+        index = graph.first + len(graph.calls)
+        graph.calls.append((payload, deps))
         group.n = index + 1
         group.held.add(index, index + 1)
         group.counts[index] = 1
-        if not graph.lengths:
-            graph.first = index
-            self.growing[group.id] = group
-        graph.payload.append(payload)
-        graph.lengths.append(len(payload))
-        if deps or graph.counts:
-            if not graph.counts:
-                graph.counts = [0] * (len(graph.lengths) - 1)
-            graph.counts.append(len(deps))
-            graph.deps += deps
+        self.growing[group.id] = group
         self.empty.pop(group.id, None)
         return index
 
@@ -288,24 +280,26 @@ class Session(Holds):
 
     def _send_growth(self, group: GroupState) -> None:
         graph = group.graph
-        if graph is None or not graph.lengths:
-            return
         self.growing.pop(group.id, None)
-        group.pushed.add(graph.first, group.n)
-        has_deps = bool(graph.deps)
+        if graph is None or not graph.calls:
+            return
+        payloads, deps = zip(*graph.calls, strict=True)
+        edges = [edge for row in deps for edge in row]
+        group.pushed.add(graph.first, graph.size)
         self.out.append(
             ExtendGroup(
                 group.id,
                 graph.first,
-                len(graph.lengths),
-                b"".join(graph.payload),
-                array("I", graph.lengths).tobytes(),
-                array("I", graph.counts).tobytes() if has_deps else b"",
-                array("q", [dep[0] for dep in graph.deps]).tobytes() if has_deps else b"",
-                array("I", [dep[1] for dep in graph.deps]).tobytes() if has_deps else b"",
+                len(payloads),
+                b"".join(payloads),
+                array("I", map(len, payloads)).tobytes(),
+                array("I", map(len, deps)).tobytes() if edges else b"",
+                array("q", [edge[0] for edge in edges]).tobytes() if edges else b"",
+                array("I", [edge[1] for edge in edges]).tobytes() if edges else b"",
             )
         )
-        graph.payload, graph.lengths, graph.counts, graph.deps = [], [], [], []
+        graph.first = graph.size
+        graph.calls = []
 
     def _send_growth_before(self, group: GroupState, deps: Iterable[tuple[int, int]]) -> None:
         """Unsent tasks may depend on unsent ones of their own group only: the scheduler must know

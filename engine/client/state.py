@@ -9,7 +9,7 @@ lost afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import TaskError
@@ -100,20 +100,24 @@ class FailedTasks:
 
 
 class OpenGraph:
-    """The part of a growing group that is not sent yet, column by column, and whether it may still
-    grow.
+    """The part of a growing group that is not sent yet, and whether it may still grow.
+
+    `calls` holds (payload, dependencies) of tasks from index `first` on. A task exists by being in
+    it, so that an interrupt (Ctrl-C comes between any two steps) never leaves half a task.
     """
 
-    __slots__ = ("counts", "deps", "first", "key", "last_size", "lengths", "payload")
+    __slots__ = ("calls", "first", "key", "last_size")
 
     def __init__(self, key: Any) -> None:
         self.key = key
         self.first = 0
-        self.payload: list[Blob] = []
-        self.lengths: list[int] = []
-        self.counts: list[int] = []
-        self.deps: list[tuple[int, int]] = []
+        self.calls: list[tuple[Blob, Sequence[tuple[int, int]]]] = []
         self.last_size = -1
+
+    @property
+    def size(self) -> int:
+        """The number of tasks of the group, sent or not."""
+        return self.first + len(self.calls)
 
 
 class GroupState:

@@ -114,6 +114,16 @@ def test_functions_of_a_notebook_cell(client: Client) -> None:
     assert client.submit(cell["compute"], 1.5).result(WAIT_S) == 102
 
 
+def test_items_of_arrays_and_iterators(client: Client) -> None:
+    values = np.linspace(0, 1, 20_000)
+    roots = client.gather(client.map(np.sqrt, values), timeout=WAIT_S)
+    assert roots == list(np.sqrt(values)) and type(roots[0]) is np.float64
+    rows = client.map(np.sum, np.ones((500, 3)))
+    assert client.gather(rows, timeout=WAIT_S) == [3.0] * 500
+    words = client.map(len, (word for word in ["a", "bb", "ccc"]))
+    assert client.gather(words, timeout=WAIT_S) == [1, 2, 3]
+
+
 def test_lambdas_closures_methods_and_builtins(client: Client) -> None:
     offset = 5
     assert client.submit(lambda x: x + offset, 1).result(WAIT_S) == 6

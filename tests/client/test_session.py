@@ -11,6 +11,7 @@ import pytest
 
 from cellspan.engine.client.failures import exception_of
 from cellspan.engine.client.futures import Future, Futures
+from cellspan.engine.client.runs import RunSet
 from cellspan.engine.client.session import MAX_MISSES, Session
 from cellspan.engine.client.state import GroupState
 from cellspan.engine.errors import ConnectionClosed, DataLost, TaskCancelled, TaskError
@@ -128,6 +129,25 @@ def test_an_open_group_that_nobody_holds_is_closed_when_idle(session: Session) -
     assert not session.close_idle()
     assert sent(session) == [CloseGroup(group)] and group not in session.groups
     assert submit(session).key.group != group
+
+
+def test_an_interrupt_in_the_middle_of_a_submit_does_no_harm(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submit(session)
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunSet, "add", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            submit(session)
+    third = submit(session)
+    _, more = sent(session)
+    assert isinstance(more, ExtendGroup) and (more.start, more.count) == (0, 3)
+    assert len(more.payload) == sum(array("I", more.lengths)) == 12
+    assert (first.index, third.index) == (0, 2)
 
 
 # --- results -----------------------------------------------------------------------------------
