@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -21,6 +22,7 @@ from ..errors import ConnectionClosed, InvalidArgument
 from ..transport import Credentials
 from . import default, reprs
 from .cluster import ClusterQuestions
+from .folding import ABSENT, Folder, check_fanin, list_futures
 from .functions import FunctionTable
 from .futures import Future, Futures
 from .link import Callbacks, Link
@@ -343,6 +345,47 @@ class Client(ClusterQuestions, TaskMethods, Plugs):
         futures = Futures(group, range(group.n))
         session.wake()
         return futures
+
+    def reduce(
+        self,
+        fn: Callable[[Any, Any], Any],
+        futures: Any,
+        /,
+        *,
+        initial: Any = ABSENT,
+        fanin: int = 8,
+        name: str | None = None,
+        priority: int = 0,
+        retries: int = 0,
+        allowed_failures: int = 2,
+    ) -> Future:
+        """Combine the results of futures with a function of two arguments, as `functools.reduce`
+        does, and return the future of the one result at once.
+
+        The workers do it as a tree: a task folds up to `fanin` neighbours, then their results are
+        folded, and so on. So `fn` must be associative (``fn(fn(a, b), c) == fn(a, fn(b, c))``;
+        sums of floats nearly are); it need not be commutative, for the order is kept. It must not
+        change its arguments. `initial` stands before the first result; of one future without it the
+        result is that future's own. What was combined is let go of level by level, unless you hold
+        its future. The futures of a map cost nothing to name; others are listed.
+        `name`, `priority`, `retries`, `allowed_failures`: as for `submit`.
+
+        Raises:
+            InvalidArgument: there are no futures and no `initial`, or something else than futures,
+            or an option that cannot be. Otherwise as `submit`.
+        """
+        session = self.session
+        session.check_open()
+        options = check_options(name, priority, retries, allowed_failures)
+        check_fanin(fanin)
+        found = list_futures(futures)
+        if found:
+            folder = Folder(session, self._packer, self._functions)
+            return folder.fold(fn, found, initial, fanin, name, options)
+        if initial is ABSENT:
+            raise InvalidArgument("reduce of no futures has no result without an `initial` value")
+        name = name or self._functions.pickle(fn).name
+        return self.submit(functools.reduce, fn, (), initial, name=name, **options)
 
     def _add_each(
         self, name: str, digest: bytes, blob: bytes, plan: EachPlan, options: dict[str, Any]

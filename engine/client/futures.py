@@ -182,11 +182,12 @@ class Future:
 
     # --- what one can do with it ------------------------------------------------------------------
 
-    def cancel(self, force: bool = False) -> bool:
+    def cancel(self, force: bool = True) -> bool:
         """Cancel the task if it has not ended; tell whether it is cancelled now.
 
-        If it runs already it ends by itself and its result is dropped; with `force` its executor is
-        killed.
+        If it runs already it is stopped: its executor is killed, and another takes its place.
+        With `force` False it runs to its end, its slot is taken until then, and what comes of it is
+        dropped.
         """
         self._check_held()
         group, session = self._group, self._group.session
@@ -397,7 +398,7 @@ class Futures(Sequence[Future]):
                 return group.count_finished(*span_of(self._indices)) == len(self)
             return all(map(group.is_finished, self._indices))
 
-    def cancel(self, force: bool = False) -> int:
+    def cancel(self, force: bool = True) -> int:
         """Cancel all tasks that have not ended (see `Future.cancel`); return their number."""
         session = self._group.session
         with session.lock:

@@ -23,6 +23,7 @@ from .blame import find_culprit, quick_size_of
 from .functions import LARGE_BYTES, LIMIT_BYTES, PickledFunction, size_text, warn_large
 from .futures import Future, Futures, indices_of, packing, place_of
 from .session import Session
+from .state import GroupState
 
 CHUNK_BYTES = 64 << 10
 CHUNK_ITEMS = 8192
@@ -154,6 +155,37 @@ class Packer:
         if isinstance(column, range):
             column = list(column[:n])
         return self._pack_items(function, name, column, n, blobs)
+
+    # --- a tree -----------------------------------------------------------------------------------
+
+    def find_run(self, futures: Futures | list[Future]) -> tuple[GroupState, int] | None:
+        """Return the group of futures and the index of the first, if they are a plain run of one
+        group, else None. Raises: InvalidArgument: one is of another cluster, or was released.
+        """
+        if isinstance(futures, Futures):
+            group, indices = indices_of(futures)
+            if len(indices) > 1 and indices.step != 1:
+                return None
+            start = indices[0]
+        else:
+            group, start = place_of(futures[0])
+            if any(place_of(f) != (group, start + at) for at, f in enumerate(futures)):
+                return None
+        self._check_session(group.session, group.name)
+        return group, start
+
+    def pack_initial(self, function: PickledFunction, value: Any) -> tuple[Digest, Blob]:
+        """Return the digest and the pickle of an initial value. Raises: as `pack_call`."""
+        blobs: dict[Digest, Blob] = {}
+        _, digest, deps = self._pack_constant(function, "initial", value, blobs)
+        if deps:
+            raise InvalidArgument(
+                f"the initial value for {function.name!r} holds futures: pass it as the first of "
+                "the futures instead, or gather it"
+            )
+        return digest, blobs[digest]
+
+    # --- columns ----------------------------------------------------------------------------------
 
     def _pack_futures(self, column: list[Any]) -> list[Any]:
         first = column[0]

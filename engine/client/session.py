@@ -85,14 +85,15 @@ class Session(Holds):
         blobs: dict[bytes, Blob],
         options: dict[str, Any],
         wanted: bool,
+        held_from: int = 0,
     ) -> GroupState:
         """Make a group and submit it. Whoever gets it must hold its tasks before the lock is let
-        go.
+        go; those before `held_from` are of a tree, and held by nobody.
         """
         self.check_open()
         self._serial += 1
         group = GroupState(self, make_group_id(self.peer, self._serial), name, n)
-        group.held.add(0, n)
+        group.held.add(held_from, n)
         if wanted:
             group.pushed.add(0, n)
         self.groups[group.id] = group

@@ -105,11 +105,12 @@ class TaskMethods:
         """Iterate over futures in the order in which their tasks end, like `as_completed`."""
         return as_completed(futures, timeout)
 
-    def cancel(self, futures: Any, force: bool = False) -> Any:
+    def cancel(self, futures: Any, force: bool = True) -> Any:
         """Cancel tasks that have not ended, and what depends on them; return how many of `futures`
         that were.
 
-        What runs already runs to its end and is dropped; with `force` its executor is killed.
+        What runs already is stopped, by killing its executor; with `force` False it runs to its
+        end, which nobody hears of.
         """
         session = self.session
         selection = select(check_futures(futures, "cancel"))

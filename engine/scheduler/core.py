@@ -89,6 +89,7 @@ class SchedulerCore:
             close(ledger, group)
         for group in list(client.holds.values()):
             remove_hold(ledger, group, client, group.holds[peer].copy())
+        recovery.abandon_data(ledger, client)
         for group in ledger.groups.values():
             group.wants.pop(peer, None)
             group.wants_all.discard(peer)
@@ -230,7 +231,8 @@ def _on_cancel(ledger: Ledger, client: Client, message: CancelTasks) -> None:
     tasks = set_of_runs(message.runs, "CancelTasks")
     group = _find_group(ledger, message.group)
     if group is not None:
-        recovery.cancel(ledger, group, tasks, message.by or client.name)
+        by = message.by or client.name
+        recovery.cancel(ledger, group, tasks, by, force=message.force)
 
 
 def _on_retry(ledger: Ledger, client: Client, message: RetryTasks) -> None:

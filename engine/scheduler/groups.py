@@ -79,6 +79,7 @@ class Group:
         "crashes",
         "depth",
         "done",
+        "expected",
         "failed",
         "failures",
         "grown",
@@ -144,6 +145,8 @@ class Group:
         self.holders: dict[PeerId, BitMap] = {}
         self.where: RunMap[Worker] = RunMap()
         self.copied = BitMap()
+        # Data: which tasks a client was told to put on which worker.
+        self.expected: dict[PeerId, BitMap] = {}
         self.failures: RunMap[Failure] = RunMap()
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.known_by: dict[PeerId, Worker] = {}

@@ -55,8 +55,12 @@ def each_task_is_in_exactly_one_state(group: Group) -> None:
 
 
 def waiting_tasks_miss_an_input(ledger: Ledger, group: Group) -> None:
-    """A waiting task has an unfinished input that is there; in a graph their number is counted."""
+    """A waiting task has an unfinished input that is there; in a graph their number is counted.
+
+    Data waits for its client to put it somewhere.
+    """
     if isinstance(group.layer, Data):
+        assert not group.waiting or group.owner in ledger.clients, f"{group} waits for nobody"
         return
     for task in group.waiting:
         missing = 0

@@ -1,9 +1,9 @@
 """Layers: how the tasks of a group get their arguments and dependencies, as data, without listing
 them.
 
-The closed registry: `Each` (here), `Graph` (graph.py), `Data` (here). A layer answers about sets of
-its tasks: what they take as inputs, who takes a result, whose inputs are complete. `Each` answers
-in closed form: its cost follows runs, not tasks.
+The closed registry: `Each` (here), `Fold` (fold.py), `Graph` (graph.py), `Data` (here). A layer
+answers about sets of its tasks: what they take as inputs, who takes a result, whose inputs are
+complete. `Each` and `Fold` answer in closed form: their cost follows runs, not tasks.
 
 Law: a layer from the wire is checked here, once, and is right afterwards; an unknown one is
 refused. A layer knows no state of any task: the sets it needs come as arguments. It never sees a
@@ -18,11 +18,13 @@ from typing import Any, ClassVar, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import MAX_TASKS, Digest, GroupId
+from .fold import Fold, make_levels
 from .graph import Graph
 from .runs import set_of
 
 DIGEST_BYTES = 16
 MAX_ARGUMENTS = 1000
+MAX_FANIN = 1 << 16
 
 SetOf: TypeAlias = Callable[[GroupId], BitMap]
 """Gives a set of tasks of a group, for example those that are done."""
@@ -201,17 +203,19 @@ class Data:
         return tasks
 
 
-Layer: TypeAlias = Each | Graph | Data
+Layer: TypeAlias = Each | Fold | Graph | Data
 
 
 def make_layer(
     wire: dict[str, Any],
     size_of: Callable[[GroupId], int | None],
     has_blob: Callable[[Digest], bool],
+    own: GroupId = 0,
 ) -> Layer:
     """Return the layer that a wire form describes.
 
-    `size_of` gives the number of tasks of a group that there is, None for one that there is not.
+    `size_of` gives the number of tasks of a group that there is, None for one that there is not;
+    `own` is the group that the layer is of.
 
     Raises:
         LayerRefused: there is no such kind of layer, or the form is not one of its kind.
@@ -222,6 +226,11 @@ def make_layer(
         _check_function(wire, has_blob)
         _check_arguments(wire, size_of, has_blob)
         return Each(wire)
+    if kind == "fold":
+        _check_count(wire)
+        _check_function(wire, has_blob)
+        _check_fold(wire, size_of, has_blob)
+        return Fold(wire, own)
     if kind == "graph":
         _check_function(wire, has_blob)
         return Graph(wire)
@@ -229,7 +238,7 @@ def make_layer(
         _check_count(wire)
         return Data(wire)
     raise LayerRefused(
-        f"this scheduler knows no layer of kind {kind!r}; it knows each, graph, data"
+        f"this scheduler knows no layer of kind {kind!r}; it knows each, fold, graph, data"
     )
 
 
@@ -250,6 +259,32 @@ def _check_blob(digest: Any, what: str, has_blob: Callable[[Digest], bool]) -> N
         raise LayerRefused(f"the {what} is not named by a digest of {DIGEST_BYTES} bytes")
     if not has_blob(digest):
         raise LayerRefused(f"the {what} {digest.hex()} did not come with the submission")
+
+
+def _check_fold(
+    wire: dict[str, Any],
+    size_of: Callable[[GroupId], int | None],
+    has_blob: Callable[[Digest], bool],
+) -> None:
+    fanin, count, offset = wire.get("fanin"), wire.get("count"), wire.get("offset")
+    if type(fanin) is not int or not 2 <= fanin <= MAX_FANIN:
+        raise LayerRefused(f"the fan-in is {fanin!r}; it must be from 2 to {MAX_FANIN}")
+    if type(count) is not int or type(offset) is not int or count < 1 or offset < 0:
+        raise LayerRefused(f"{count!r} results from {offset!r} on cannot be folded")
+    group = wire.get("group")
+    size = size_of(group) if type(group) is int else None
+    if size is None:
+        what = f"{group:x}" if type(group) is int else repr(group)
+        raise LayerRefused(f"there is no group {what} to fold (any more)")
+    if offset + count > size:
+        raise LayerRefused(f"results [{offset}, {offset + count}) of a group of {size} tasks")
+    tasks = make_levels(0, 0, 0, count, fanin)[-1].stop
+    if wire["n"] != tasks:
+        raise LayerRefused(f"{wire['n']} tasks; {count} results by {fanin} take {tasks}")
+    if wire.get("initial") is not None:
+        _check_blob(wire["initial"], "initial value", has_blob)
+    elif "initial" not in wire:
+        raise LayerRefused("it does not say whether there is an initial value")
 
 
 def _check_arguments(

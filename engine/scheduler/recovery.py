@@ -22,10 +22,11 @@ from pyroaring import BitMap
 from ..messages import Failure, TakeBack
 from .graph import Graph
 from .groups import Assignment, Group
+from .layers import Data
 from .ledger import Ledger
 from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, WAITING, drop_claim, move
 from .news import tell_done, tell_failed, tell_reopened
-from .peers import Worker
+from .peers import Client, Worker
 from .release import forget, settle, settle_inputs
 from .runs import clip, runs_of
 
@@ -115,11 +116,14 @@ def fail(
     failure: Failure,
     assignment: Assignment | None = None,
     seconds: float = 0.0,
+    *,
+    kill: bool = True,
 ) -> None:
     """Let tasks fail that are unfinished, or whose results are lost, and all that depend on them.
 
-    Assigned ones are taken from their workers, by killing executors if it must be; with
-    `assignment` its worker itself has said that they failed.
+    Assigned ones are taken from their workers; executors that run one are killed, or with `kill`
+    False left to run to an end that nobody hears of. With `assignment` its worker itself has said
+    that they failed.
     """
     stack = [(group, tasks, failure)]
     failed: Work = []
@@ -133,7 +137,7 @@ def fail(
             if part:
                 move(ledger, group, part, state, FAILED, failure=failure)
         if not tasks.isdisjoint(group.assigned):
-            _fail_assigned(ledger, group, tasks & group.assigned, failure, assignment)
+            _fail_assigned(ledger, group, tasks & group.assigned, failure, assignment, kill)
         group.counters.on_failed(failure["text"], ledger.now, seconds)
         seconds = 0.0
         tell_failed(ledger, group, tasks, failure)
@@ -151,7 +155,12 @@ def fail(
 
 
 def _fail_assigned(
-    ledger: Ledger, group: Group, tasks: BitMap, failure: Failure, assignment: Assignment | None
+    ledger: Ledger,
+    group: Group,
+    tasks: BitMap,
+    failure: Failure,
+    assignment: Assignment | None,
+    kill: bool,
 ) -> None:
     if assignment is not None and assignment.group is group:
         move(ledger, group, tasks, ASSIGNED, FAILED, assignment=assignment, failure=failure)
@@ -159,16 +168,24 @@ def _fail_assigned(
     for found in list(group.assignments.values()):
         part = tasks & found.left
         if part:
-            ledger.outbox.send(found.worker.peer, TakeBack(found.id, runs_of(part), True))
+            ledger.outbox.send(found.worker.peer, TakeBack(found.id, runs_of(part), kill))
             move(ledger, group, part, ASSIGNED, FAILED, assignment=found, failure=failure)
 
 
-def cancel(ledger: Ledger, group: Group, tasks: BitMap, by: str) -> None:
-    """Let what is unfinished among tasks fail as cancelled."""
+def cancel(ledger: Ledger, group: Group, tasks: BitMap, by: str, *, force: bool) -> None:
+    """Let what is unfinished among tasks fail as cancelled; with `force` what runs is killed."""
     failure: Failure = {"kind": "cancelled", "text": f"cancelled by {by}"}
     unfinished = tasks & group.unfinished()
     if unfinished:
-        fail(ledger, group, unfinished, failure)
+        fail(ledger, group, unfinished, failure, kill=force)
+
+
+def abandon_data(ledger: Ledger, owner: Client) -> None:
+    """A client has left: data that it was to put on workers never comes; others may wait for it."""
+    for group in list(ledger.groups.values()):
+        if group.owner == owner.peer and isinstance(group.layer, Data) and group.waiting:
+            text = f"its client {owner.name} left before it had put this data on a worker"
+            fail(ledger, group, group.waiting.copy(), {"kind": "lost", "text": text})
 
 
 # --- losing -----------------------------------------------------------------------------------
@@ -268,9 +285,23 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
     ledger.placement.on_worker_gone(worker)
     del ledger.workers[worker.peer]
     ledger.outbox.forget_peer(worker.peer)
+    _lose_expected(ledger, worker, reason)
     for group, tasks, failure in given_up:
         fail(ledger, group, tasks & group.waiting, failure)
     await_inputs(ledger, work)
+
+
+def _lose_expected(ledger: Ledger, worker: Worker, reason: str) -> None:
+    """Data that was to be put on a worker, and that it has not reported, went with it."""
+    for group in list(ledger.groups.values()):
+        tasks = group.expected.pop(worker.peer, None)
+        if tasks is None:
+            continue
+        tasks &= group.waiting
+        for elsewhere in group.expected.values():
+            tasks -= elsewhere
+        text = f"the worker that this data was put on is gone: {worker.name}: {reason}"
+        fail(ledger, group, tasks, {"kind": "lost", "text": text, "worker": worker.name})
 
 
 # --- once more --------------------------------------------------------------------------------

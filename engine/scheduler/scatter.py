@@ -3,12 +3,15 @@ it.
 
 A client that asks while there is no worker is answered when the first one joins.
 
-Law: an answer promises nothing: data exists only when a worker has said so (`DataStored`).
+Law: an answer promises nothing: data exists only when a worker has said so (`DataStored`). It is
+noted what goes where, so that data fails when its worker is lost before it could say so.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pyroaring import BitMap
 
 from ..errors import PeerError
 from ..ids import PeerId
@@ -59,6 +62,10 @@ def _answer(ledger: Ledger, client: PeerId, message: PickWorkers) -> None:
             if stop > start:
                 places.append([start, stop, worker.peer, worker.address])
                 start = stop
+    group = ledger.groups.get(message.group)
+    if group is not None:
+        for start, stop, peer, _ in places:
+            group.expected.setdefault(peer, BitMap()).add_range(start, stop)
     ledger.outbox.send(client, WorkersPicked(message.request, places))
 
 

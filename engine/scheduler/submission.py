@@ -20,6 +20,7 @@ from ..messages import (
     TasksFailed,
     WantResults,
 )
+from .fold import Fold
 from .graph import Graph
 from .groups import Group
 from .layers import Each, Layer, LayerRefused, make_layer
@@ -46,7 +47,8 @@ def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
         text = f"{message.name}: {refusal}"
         ledger.outbox.send(client.peer, GroupRefused(message.group, text))
         return
-    depth = 1 + max((ledger.groups[g].depth for g in layer.producers()), default=-1)
+    others = layer.producers() - {message.group}
+    depth = 1 + max((ledger.groups[g].depth for g in others), default=-1)
     counters = GroupCounters(
         message.group, message.name, client.name, layer.kind, created=ledger.now, depth=depth
     )
@@ -80,13 +82,14 @@ def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, int]]
             raise LayerRefused(f"{key} is {value!r}; it must be a whole number from {least} on")
     if not all(isinstance(blob, Blob) for blob in message.blobs.values()):
         raise LayerRefused("blobs must be bytes")
-    return make_layer(message.layer, ledger.size_of, has_blob), options
+    return make_layer(message.layer, ledger.size_of, has_blob, message.group), options
 
 
 def _add_tasks(
     ledger: Ledger, group: Group, client: Client, start: int, stop: int, *, has_inputs: bool
 ) -> None:
-    add_hold(group, client, start, stop)
+    # Of a tree only the root is handed out; its inner results go as soon as they were used.
+    add_hold(group, client, stop - 1 if isinstance(group.layer, Fold) else start, stop)
     move(ledger, group, range(start, stop), None, WAITING)
     if has_inputs:
         await_inputs(ledger, [(group, set_of(start, stop))])

@@ -79,6 +79,7 @@ class Signals:
         """A task: says that it runs, then waits to be let go."""
         self.give(f"begun-{x}")
         self.wait_for("go")
+        self.give(f"ended-{x}")
         return x
 
 
@@ -352,12 +353,22 @@ def test_cancel(client: Client, signals: Signals) -> None:
     assert client.gather(waiting, timeout=WAIT_S) == [i * i for i in range(10)]
 
 
-def test_cancel_by_force_frees_the_slot(client: Client, signals: Signals) -> None:
+def test_cancel_frees_the_slot(client: Client, signals: Signals) -> None:
     stuck = client.map(signals.hold, range(2))
     signals.wait_for("begun-0")
     signals.wait_for("begun-1")
-    assert client.cancel(stuck, force=True) == 2
+    assert client.cancel(stuck) == 2
     assert client.submit(square, 4).result(WAIT_S) == 16  # both slots were taken
+
+
+def test_a_cancelled_task_may_run_to_its_end(client: Client, signals: Signals) -> None:
+    left = client.submit(signals.hold, 0)
+    signals.wait_for("begun-0")
+    assert left.cancel(force=False)
+    behind = client.map(square, range(10))
+    signals.give("go")
+    assert client.gather(behind, timeout=WAIT_S) == [i * i for i in range(10)]
+    signals.wait_for("ended-0")
 
 
 # --- waiting --------------------------------------------------------------------------------------
@@ -487,7 +498,7 @@ def test_the_asynchronous_face(cluster: LocalCluster) -> None:
             never = client.submit(time.sleep, 60)
             with pytest.raises(TimeoutError, match="pending"):
                 await never.result(timeout=0.05)
-            assert await client.cancel(never, force=True) == 1
+            assert await client.cancel(never) == 1
 
     asyncio.run(main())
 

@@ -58,6 +58,18 @@ class Driver:
         self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", layer, blobs, options, wanted))
         return group
 
+    def fold(
+        self, source: int, offset: int, count: int, fanin: int, initial: bool = False,
+        **options: int,
+    ) -> int:
+        """Submit a tree over results of a group; return its number."""
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        wire = make_fold(source, offset, count, fanin, FUNCTION if initial else None)
+        blobs = {FUNCTION: b"function"}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", wire, blobs, options, False))
+        return group
+
     def graph(self, wanted: bool = False, **options: int) -> int:
         self.serial += 1
         group = make_group_id(CLIENT, self.serial)
@@ -141,6 +153,22 @@ class Driver:
 def ints(code: str, numbers: list[int]) -> bytes:
     """Return numbers as a column."""
     return array(code, numbers).tobytes()
+
+
+def make_fold(
+    group: int, offset: int, count: int, fanin: int, initial: bytes | None = None,
+    n: int | None = None,
+) -> dict[str, Any]:
+    """Return the wire form of a tree; its number of tasks is counted level by level."""
+    if n is None:
+        n, left = 0, count
+        while left > 1 or not n:
+            left = -(-left // fanin)
+            n += left
+    return {
+        "kind": "fold", "n": n, "function": FUNCTION, "initial": initial, "group": group,
+        "offset": offset, "count": count, "fanin": fanin,
+    }  # fmt: skip
 
 
 def make_extension(group: int, start: int, inputs: list[list[tuple[int, int]]]) -> ExtendGroup:

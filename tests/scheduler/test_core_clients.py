@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cellspan.engine.messages import (
     CancelTasks,
     CloseGroup,
@@ -145,16 +147,17 @@ def test_a_dropped_task_that_runs_on_leaves_nothing_behind() -> None:
     )
 
 
-def test_cancel() -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_cancel(force: bool) -> None:
     d = Driver(slots=1)
     group = d.each(3)
     after = d.each(3, ["same", group, 0])
     (span,) = d.spans()
-    d.say(CLIENT, CancelTasks(group, [0, 2], ""))
+    d.say(CLIENT, CancelTasks(group, [0, 2], "", force))
     take, failed, derived = d.expect_kinds(
         (WORKER, TakeBack), (CLIENT, TasksFailed), (CLIENT, TasksFailed)
     )
-    assert take == TakeBack(span.assignment, [0, 1], True), "the running one is killed"
+    assert take == TakeBack(span.assignment, [0, 1], force), "what runs is killed if it must be"
     assert failed == TasksFailed(group, [0, 2], CANCELLED)
     assert derived.runs == [0, 2] and derived.failure["kind"] == "cancelled"
     assert derived.failure["origin"] == [group, 0] and "g1[0]" in derived.failure["text"]

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from cellspan.engine.errors import PeerError
+from cellspan.engine.scheduler.fold import Fold
 from cellspan.engine.scheduler.graph import Graph
 from cellspan.engine.scheduler.layers import Each, LayerRefused, make_layer
 
-from .driver import FUNCTION, make_extension
+from .driver import FUNCTION, make_extension, make_fold
 
 SELF = 9
 SIZES = {1: 8, 2: 12}
@@ -60,11 +61,38 @@ def graph_layers(draw: st.DrawFn) -> tuple[Graph, Inputs]:
     return layer, inputs
 
 
-@given(st.one_of(each_layers(), graph_layers()), st.data())
-def test_algebra_is_right(made: tuple[Each | Graph, Inputs], data: st.DataObject) -> None:
+@st.composite
+def fold_layers(draw: st.DrawFn) -> tuple[Fold, Inputs]:
+    group = draw(st.sampled_from(sorted(SIZES)))
+    count = draw(st.integers(1, SIZES[group]))
+    offset = draw(st.integers(0, SIZES[group] - count))
+    fanin = draw(st.integers(2, 5))
+    wire = make_fold(group, offset, count, fanin)
+    layer = make_layer(wire, SIZES.get, lambda digest: True, SELF)
+    assert isinstance(layer, Fold)
+    return layer, expand_fold(group, offset, count, fanin)
+
+
+def expand_fold(group: int, offset: int, count: int, fanin: int) -> Inputs:
+    """Return what each task takes, by plain slicing: level after level until one is left."""
+    inputs: Inputs = []
+    row = [(group, index) for index in range(offset, offset + count)]
+    while len(row) > 1 or not inputs:
+        taken = [row[at : at + fanin] for at in range(0, len(row), fanin)]
+        row = [(SELF, index) for index in range(len(inputs), len(inputs) + len(taken))]
+        inputs += taken
+    return inputs
+
+
+layers = st.one_of(each_layers(), graph_layers(), fold_layers())
+
+
+@given(layers, st.data())
+def test_algebra_is_right(made: tuple[Each | Fold | Graph, Inputs], data: st.DataObject) -> None:
     layer, inputs = made
     n = len(inputs)
-    every = {**SIZES, SELF: n if isinstance(layer, Graph) else 0}
+    assert layer.n == n
+    every = {**SIZES, SELF: 0 if isinstance(layer, Each) else n}
     tasks = data.draw(st.sets(st.integers(0, n - 1)))
     group = data.draw(st.sampled_from([g for g, size in every.items() if size]))
     results = data.draw(st.sets(st.integers(0, every[group] - 1)))
@@ -89,13 +117,15 @@ def test_algebra_is_right(made: tuple[Each | Graph, Inputs], data: st.DataObject
     assert set(found) == complete
 
     local = {t for t in tasks if all(i in done[g] for g, i in inputs[t])}
-    if isinstance(layer, Graph):
+    if not isinstance(layer, Each):
         assert set(layer.find_local(BitMap(tasks), lambda g: BitMap(done[g]))) == local
     assert layer.producers() == {g for tasks_ in inputs for g, _ in tasks_}
 
 
-@given(st.one_of(each_layers(), graph_layers()), st.data())
-def test_completion_step_by_step(made: tuple[Each | Graph, Inputs], data: st.DataObject) -> None:
+@given(layers, st.data())
+def test_completion_step_by_step(
+    made: tuple[Each | Fold | Graph, Inputs], data: st.DataObject
+) -> None:
     """Results come and go one by one: at every step exactly the complete tasks are told."""
     layer, inputs = made
     waiting = {t for t, tasks in enumerate(inputs) if tasks}
@@ -149,7 +179,7 @@ EACH = {"kind": "each", "n": 4, "function": FUNCTION, "args": [], "names": []}
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"kind": "fold"}, "no layer of kind 'fold'"),
+        ({"kind": "sort"}, "no layer of kind 'sort'; it knows each, fold, graph, data"),
         ({"n": -1}, "-1"),
         ({"n": 2**32 + 1}, "the limit is 4294967296"),
         ({"n": True}, "True"),
@@ -175,6 +205,48 @@ def test_bad_layers_are_refused_in_words(change: dict[str, Any], text: str) -> N
     with pytest.raises(LayerRefused) as caught:
         make_layer({**EACH, **change}, SIZES.get, lambda digest: digest == FUNCTION)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"n": 5}, "5 tasks; 8 results by 3 take 4"),
+        ({"n": None}, "None"),
+        ({"function": b"x" * 16}, "did not come"),
+        ({"initial": b"x" * 16}, "initial value"),
+        ({"initial": "0"}, "initial value"),
+        ({"fanin": 1}, "from 2 to 65536"),
+        ({"fanin": 1 << 17}, "from 2 to 65536"),
+        ({"fanin": True}, "True"),
+        ({"count": 0}, "0 results from 0 on"),
+        ({"count": 1.0}, "1.0 results"),
+        ({"offset": -1}, "from -1 on"),
+        ({"offset": 1}, "[1, 9) of a group of 8"),
+        ({"group": 7}, "no group 7"),
+        ({"group": SELF}, "no group 9"),
+        ({"group": None}, "no group None"),
+    ],
+)
+def test_bad_trees_are_refused_in_words(change: dict[str, Any], text: str) -> None:
+    wire = {**make_fold(1, 0, 8, 3), **change}
+    with pytest.raises(LayerRefused) as caught:
+        make_layer(wire, SIZES.get, lambda digest: digest == FUNCTION, SELF)
+    assert text in str(caught.value)
+    del wire["initial"]
+    with pytest.raises(LayerRefused):
+        make_layer(wire, SIZES.get, lambda digest: digest == FUNCTION, SELF)
+
+
+def test_a_tree_of_any_size_is_some_rows_of_numbers() -> None:
+    layer = make_layer(make_fold(1, 0, 1 << 31, 2), {1: 1 << 31}.get, lambda digest: True, SELF)
+    assert isinstance(layer, Fold)
+    assert layer.n == 2**31 - 1 and len(layer.levels) == 31
+    root = BitMap((layer.n - 1,))
+    assert layer.inputs_of(root) == {SELF: BitMap((layer.n - 3, layer.n - 2))}
+    with pytest.raises(LayerRefused, match="the limit is"):
+        make_layer(
+            make_fold(1, 0, 1 << 32, 2, n=(1 << 32) + 1), {1: 1 << 32}.get, lambda digest: True
+        )
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,16 @@ class Scheduling(RuleBasedStateMachine):
         args: list[list[Any]] = [["same", group, first], ["blob", b"b" * 16, deps]]
         self.world.submit_each(client, len(run), args)
 
+    @rule(c=small, f=small, n=st.integers(1, 12), fanin=st.integers(2, 4), initial=st.booleans())
+    def submit_fold(self, c: int, f: int, n: int, fanin: int, initial: bool) -> None:
+        client = self.client(c)
+        futures = self.some_futures(client, f, n)
+        if not futures or futures[0][0] in client.refused:
+            return
+        group, first = futures[0]
+        run = [task for k, task in enumerate(futures) if task == (group, first + k)]
+        self.world.submit_fold(client, group, first, len(run), fanin, initial)
+
     @rule(c=small)
     def submit_graph(self, c: int) -> None:
         self.world.submit_graph(self.client(c))

@@ -34,7 +34,7 @@ from cellspan.engine.messages import (
 )
 from cellspan.engine.scheduler.core import SchedulerCore
 
-from .driver import FUNCTION, ints
+from .driver import FUNCTION, ints, make_fold
 
 Task = tuple[int, int]
 
@@ -124,6 +124,9 @@ class ModelWorker:
                 assert indices == ints("I", [i for _, i in flat])
             else:
                 assert not any(expected)
+        for index in tasks if layer["kind"] == "fold" else ():
+            told = self.world.inputs_of_level(layer, index)
+            assert told == self.world.inputs[message.group, index]
         for position, number, _ in message.chunks:
             assert (position, number) not in self.chunks[message.group]
             self.chunks[message.group].add((position, number))
@@ -329,9 +332,13 @@ class World:
         client.serial += 1
         group = make_group_id(client.peer, client.serial)
         self.layers[group] = layer
-        for index in range(layer.get("n", 0)):
-            self.inputs[group, index] = self._inputs_of_each(layer, index)
-            client.futures[group, index] = "pending"
+        if layer["kind"] == "fold":
+            self._expand_fold(group, layer)
+            client.futures[group, layer["n"] - 1] = "pending"
+        else:
+            for index in range(layer.get("n", 0)):
+                self.inputs[group, index] = self._inputs_of_each(layer, index)
+                client.futures[group, index] = "pending"
         name = f"g{group:x}"
         self.say(client.peer, SubmitGroup(group, name, layer, blobs, dict(options), wanted))
         if layer["kind"] == "graph":
@@ -355,6 +362,15 @@ class World:
             elif spec[0] == "items":
                 blobs.update({digest: b"items" for digest in spec[2]})
         return self.submit(client, layer, blobs, wanted, **options)
+
+    def submit_fold(
+        self, client: ModelClient, source: int, offset: int, count: int, fanin: int,
+        initial: bool = False, **options: int,
+    ) -> int:
+        """Submit a tree; the client holds its root alone."""
+        layer = make_fold(source, offset, count, fanin, b"i" * 16 if initial else None)
+        blobs = {FUNCTION: b"function", **({b"i" * 16: b"initial"} if initial else {})}
+        return self.submit(client, layer, blobs, False, **options)
 
     def submit_graph(self, client: ModelClient, wanted: bool = True, **options: int) -> int:
         layer = {"kind": "graph", "function": FUNCTION}
@@ -383,7 +399,29 @@ class World:
     @staticmethod
     def define_blobs(layer: dict[str, Any]) -> list[bytes]:
         blobs = [spec[1] for spec in layer.get("args", ()) if spec[0] == "blob"]
+        if layer.get("initial") is not None:
+            blobs.append(layer["initial"])
         return [layer["function"], *blobs]
+
+    def _expand_fold(self, group: int, layer: dict[str, Any]) -> None:
+        """Note what each task of a tree takes, by plain slicing."""
+        first, fanin = layer["offset"], layer["fanin"]
+        row = [(layer["group"], index) for index in range(first, first + layer["count"])]
+        n = 0
+        while n < layer["n"]:
+            taken = [row[at : at + fanin] for at in range(0, len(row), fanin)]
+            row = [(group, index) for index in range(n, n + len(taken))]
+            self.inputs.update(zip(row, taken, strict=True))
+            n += len(taken)
+
+    @staticmethod
+    def inputs_of_level(layer: dict[str, Any], index: int) -> list[Task]:
+        """Return what a task of a tree takes, by what its worker was told."""
+        for start, stop, group, low, high in layer["levels"]:
+            if start <= index < stop:
+                first = low + (index - start) * layer["fanin"]
+                return [(group, i) for i in range(first, min(high, first + layer["fanin"]))]
+        raise AssertionError(f"no level has {index}")
 
     @staticmethod
     def _inputs_of_each(layer: dict[str, Any], index: int) -> list[Task]:
