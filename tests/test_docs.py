@@ -29,3 +29,8 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_the_tour_of_the_readme_is_the_one_that_is_run() -> None:
+    tour = (ROOT / "examples" / "tour.py").read_text().split('"""\n\n', 1)[1]
+    assert f"```python\n{tour}```" in (ROOT / "README.md").read_text()

@@ -22,7 +22,7 @@ from .world import World
 
 
 class Cluster:
-    """See the head of this file. `is_small`: frames and messages travel as bytes, heartbeats beat."""
+    """See the head of this file. `is_small`: messages travel as bytes, heartbeats beat."""
 
     def __init__(
         self, world: World, faults: Faults, slots: int, check_every: int, *, is_small: bool
@@ -38,6 +38,8 @@ class Cluster:
         self.clients: list[SimClient] = []
         self.slots = slots
         self.limit_bytes = 400_000 if faults.is_store_small else 1 << 40
+        self.settled = 0.0
+        """When everybody had what he waited for."""
         self._wanted = 0
 
     def live_workers(self) -> list[SimWorker]:
@@ -109,6 +111,14 @@ class Cluster:
         if len(self.live_workers()) < self._wanted:
             self.add_worker()
 
+    def restart(self) -> None:
+        """Somebody restarts the cluster: all that clients hold is cancelled."""
+        self.truth.restarts += 1
+        here = [w for w in self.live_workers() if w.peer in self.scheduler.links]
+        for worker in here:
+            worker.restarts_due += 1
+        self.scheduler.restart([worker.peer for worker in here])
+
     def heal(self) -> None:
         """End all faults."""
         self.world.note("heal")
@@ -129,6 +139,7 @@ class Cluster:
         if not world.run(world.now + bound_s, self.is_settled) and not self.is_settled():
             unsettled = [c.describe() for c in self.clients if not c.is_settled()]
             raise world.fail(f"not settled within {bound_s} s: " + " | ".join(unsettled))
+        self.settled = world.now
         world.run(world.now + 3.0)
         if not self.is_settled():
             unsettled = [c.describe() for c in self.clients if not c.is_settled()]
@@ -138,6 +149,9 @@ class Cluster:
         """Require that each store holds exactly what the scheduler believes."""
         ledger = self.scheduler.core.ledger
         for worker in self.live_workers():
+            asked = [request for peer, request in self.scheduler.restarting if peer == worker.peer]
+            if asked and self.truth.restarts in asked:
+                raise self.world.fail(f"{worker.name} was to restart and never said that it has")
             believed = {
                 number: normalize((i, i + 1) for i in group.holders[worker.peer])
                 for number, group in ledger.workers[worker.peer].holds.items()

@@ -28,6 +28,7 @@ class Faults:
     join_worker_s: float = 0.0
     stall_s: float = 0.0
     leave_s: float = 0.0
+    restart_s: float = 0.0
     repeat: float = 0.0
     slow: float = 0.0
     is_store_small: bool = False
@@ -39,7 +40,7 @@ class Faults:
 
 
 def draw_faults(random: Random) -> Faults:
-    """Draw a mix: each kind is off in half of the runs."""
+    """Draw a mix: each kind is off in about half of the runs."""
 
     def maybe(low: float, high: float) -> float:
         return random.uniform(low, high) if random.random() < 0.5 else 0.0
@@ -51,6 +52,7 @@ def draw_faults(random: Random) -> Faults:
         join_worker_s=maybe(0.3, 2.0),
         stall_s=maybe(0.05, 0.5),
         leave_s=maybe(0.5, 3.0),
+        restart_s=random.uniform(0.5, 2.0) if random.random() < 0.15 else 0.0,
         repeat=maybe(0.05, 0.5),
         slow=maybe(0.1, 0.4),
         is_store_small=random.random() < 0.15,
@@ -76,6 +78,7 @@ class Injector:
             (self._faults.join_worker_s, "join worker", self._cluster.add_worker),
             (self._faults.stall_s, "stall", self._stall),
             (self._faults.leave_s, "client leaves", self._leave),
+            (self._faults.restart_s, "restart", self._cluster.restart),
         ):
             if every_s:
                 self._schedule(every_s, name, act)

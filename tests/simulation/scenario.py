@@ -15,13 +15,17 @@ from .work import Function
 from .world import START_S, World
 
 BOUND_S = 120.0
+READY_S = 0.5
+"""When `run_plain` submits: all executors are up."""
 SMALL_WORKERS = 20
 """Up to so many workers everything travels as bytes."""
 
 
 @dataclass
 class Outcome:
-    """What a run was. `checked`: results that were compared with the oracle's."""
+    """What a run was. `seconds`: simulated time until everybody had what he waited for; `checked`:
+    results that were compared with the oracle's; `finished`: tasks that executors finished.
+    """
 
     digest: str
     calls: int
@@ -99,7 +103,7 @@ def run_plain(
     faults = faults or Faults()
     cluster = Cluster(world, faults, slots, check_every, is_small=workers <= SMALL_WORKERS)
     cluster.start_workers(workers)
-    world.run(START_S + 0.5)
+    world.run(START_S + READY_S)
     habits = Habits(tasks, mean_s, large=False)
     user = User(cluster.add_client(), world.fork("user"), habits, [])
     specs = [["range", 7, 3]]
@@ -122,7 +126,7 @@ def _outcome(cluster: Cluster, faults: Faults) -> Outcome:
     return Outcome(
         digest=world.digest(),
         calls=world.calls,
-        seconds=world.now - START_S,
+        seconds=cluster.settled - START_S,
         turns=scheduler.turns,
         received=dict(scheduler.received),
         sent=dict(scheduler.sent),

@@ -7,9 +7,10 @@ failure must be explained, and news must fit what was told before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from cellspan.engine.ids import make_group_id
 from cellspan.engine.messages import (
     AddressFound,
@@ -30,7 +31,6 @@ from cellspan.engine.messages import (
     WantResults,
     WorkersPicked,
 )
-from numpy.typing import NDArray
 
 from .network import Link
 from .sim_worker import SimWorker
@@ -40,7 +40,6 @@ from .world import World
 PENDING, DONE, FAILED = 0, 1, 2
 FETCH_LATENCY_S = 4e-4
 FETCH_AGAIN_S = 0.02
-PUT_AGAIN_S = 0.5
 FETCH_TASKS = 10_000
 
 
@@ -109,12 +108,11 @@ class SimClient:
         self.link: Link | None = None
         self.is_gone = False
         self.groups: dict[int, Mirror] = {}
-        self.puts: set[int] = set()
         self.checked = 0
         self._out: list[Message] = []
         self._addresses: dict[int, str] = {}
         self._asked: dict[int, int] = {}
-        self._picks: dict[int, tuple[Mirror, int, int]] = {}
+        self._picks: dict[int, Mirror] = {}
         self._serial = 0
         self._request = 0
 
@@ -143,6 +141,7 @@ class SimClient:
     def release(self, mirror: Mirror, start: int, stop: int) -> None:
         """Hold these tasks no more."""
         mirror.held[start:stop] = False
+        self.truth.groups[mirror.group].was_let_go = True
         self.say(ReleaseTasks(mirror.group, [start, stop]))
 
     def want(self, mirror: Mirror, start: int, stop: int) -> None:
@@ -173,17 +172,18 @@ class SimClient:
         mirror.is_open = False
         self.say(CloseGroup(mirror.group))
 
-    def put(self, mirror: Mirror, start: int, stop: int, *, broadcast: bool) -> None:
+    def put(self, mirror: Mirror, *, broadcast: bool) -> None:
         """Ask where to put scattered data; the answer is acted upon."""
         request = self.next_request()
-        self._picks[request] = (mirror, start, stop)
-        nbytes = [8] * (stop - start)
-        self.say(PickWorkers(request, mirror.group, nbytes, broadcast))
+        self._picks[request] = mirror
+        self.say(PickWorkers(request, mirror.group, [8] * mirror.n, broadcast))
 
     def leave(self, *, in_order: bool) -> None:
         """Disconnect: closing the link, or by its breaking."""
         self.flush()
         self.is_gone = True
+        for group in self.groups:
+            self.truth.groups[group].was_let_go = True
         assert self.link is not None
         if in_order:
             self.link.close(1, f"{self.name} leaves")
@@ -213,7 +213,7 @@ class SimClient:
                     self._on_address(message)
                     dirty |= self.groups
                 case GroupRefused():
-                    raise self.world.fail(f"{self.name}: group {message.group:x}: {message.text}")
+                    self._on_refused(message)
                 case _:
                     raise self.world.fail(f"{self.name} got {message!r:.300}")
         for mirror in dirty.values():
@@ -230,8 +230,8 @@ class SimClient:
         mirror.where[start:stop] = message.worker
         if message.blocks:
             self.take_blocks(mirror, message.blocks)
-        if mirror.kind == "data":
-            self.puts.discard(mirror.group)
+            if (held & ~mirror.has[start:stop]).any():
+                raise self.world.fail(f"{self.name}: the blocks of {message!r:.200} lack some")
         lacking = held & mirror.wanted[start:stop] & ~mirror.has[start:stop]
         return mirror if lacking.any() else None
 
@@ -258,7 +258,8 @@ class SimClient:
             for index in range(start, stop):
                 if not mirror.held[index]:
                     continue
-                if mirror.state[index] != PENDING and failure["kind"] != "lost":
+                is_expected = failure["kind"] == "lost" or self.truth.restarts
+                if mirror.state[index] != PENDING and not is_expected:
                     raise self.world.fail(f"{self.name}: [{index}] of {message!r:.300} twice")
                 is_gone = mirror.adopted and failure["kind"] == "lost" and "origin" not in failure
                 wrong = None if is_gone else self.truth.check_failure(mirror.group, index, failure)
@@ -266,6 +267,14 @@ class SimClient:
                     raise self.world.fail(f"{self.name}: {wrong}")
                 mirror.failures[index] = failure
             mirror.state[start:stop] = FAILED
+
+    def _on_refused(self, message: GroupRefused) -> None:
+        """Right only when a restart has swept away what it depends on."""
+        mirror = self.groups[message.group]
+        if not self.truth.restarts or not message.text:
+            raise self.world.fail(f"{self.name}: group {message.group:x}: {message.text}")
+        mirror.state[:] = FAILED
+        mirror.is_open = False
 
     def _on_reopened(self, message: TasksReopened) -> None:
         mirror = self.groups[message.group]
@@ -332,21 +341,26 @@ class SimClient:
     # --- scattering -------------------------------------------------------------------------------
 
     def _on_picked(self, message: WorkersPicked) -> None:
-        mirror, first, stop = self._picks.pop(message.request)
-        covered = first
-        for low, high, worker, address in sorted(message.places):
-            covered = max(covered, first + high)
+        mirror = self._picks.pop(message.request)
+        covered = 0
+        for start, stop, worker, address in sorted(message.places):
+            covered = max(covered, stop) if start <= covered else -1
+            label = f"{self.name} puts {mirror.group:x}[{start},{stop}) on w{worker}"
             self.world.after(
-                FETCH_LATENCY_S, f"{self.name} puts {mirror.group:x}[{low},{high}) on w{worker}",
-                self._put_on, mirror, first + low, first + high, address,
+                FETCH_LATENCY_S, label, self._put_on, mirror, start, stop, address
             )  # fmt: skip
-        if covered != stop:
-            raise self.world.fail(f"{self.name}: {message!r} for {stop - first} results")
-        self.world.after(PUT_AGAIN_S, f"{self.name} looks", self._put_again, mirror, first, stop)
+        if covered != mirror.n:
+            raise self.world.fail(f"{self.name}: {message!r} for {mirror.n} results")
 
     def _put_on(self, mirror: Mirror, start: int, stop: int, address: str) -> None:
         worker = self.find_worker(address)
         if worker is None or worker.is_dead or self.is_gone:
+            return
+        if worker.restarts_due:
+            # Data that is put between the scheduler's word of a restart and its arrival is swept
+            # away, and the scheduler believes that it is there: a gap that is known and left open.
+            label = f"{self.name} puts later"
+            self.world.after(FETCH_AGAIN_S, label, self._put_on, mirror, start, stop, address)
             return
         values = self.truth.groups[mirror.group].values
         blocks: list[Block] = [
@@ -355,15 +369,9 @@ class SimClient:
         error = worker.put(mirror.group, blocks)
         if error is not None and not self.truth.small_stores:
             raise self.world.fail(f"{worker.name} keeps no data: {error}")
-
-    def _put_again(self, mirror: Mirror, start: int, stop: int) -> None:
-        """Put once more what no worker has reported: it went before it could."""
-        if self.is_gone:
-            return
-        for index in range(start, stop):
-            if mirror.held[index] and mirror.state[index] == PENDING:
-                self.put(mirror, index, index + 1, broadcast=False)
-        self.flush()
+        if error is not None:  # `scatter` raises, and its caller gets no futures
+            self.release(mirror, 0, mirror.n)
+            self.flush()
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -386,8 +394,3 @@ class SimClient:
             if mirror.is_open:
                 self.close_graph(mirror)
         self.flush()
-
-
-def spec_column(values: NDArray[Any]) -> bytes:
-    """Return numbers as an unsigned 32-bit column."""
-    return np.asarray(values, np.uint32).tobytes()

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from cellspan.engine.diagnostics.counters import times_of
 from cellspan.engine.messages import Blob
-from numpy.typing import NDArray
 
 from . import work
 from .truth import Truth
@@ -126,9 +127,7 @@ class SimExecutor:
         if self._is_small:
             header = json.loads(json.dumps(header))
         self._arrival = max(self._arrival + 1e-9, self._world.now + PIPE_S)
-        self._world.at(
-            self._arrival, f"{self.label} {header['do']}", self._arrive, header, buffers
-        )
+        self._world.at(self._arrival, f"{self.label} {header['do']}", self._arrive, header, buffers)
 
     def revoke(self, piece: int) -> bool:
         """Try to take a piece's token back."""
@@ -358,9 +357,7 @@ class SimExecutor:
             values.append(work.call(function, [value]))
         return np.array(values, np.uint64)
 
-    def _each_values(
-        self, header: dict[str, Any], known: _Known, start: int, stop: int
-    ) -> Values:
+    def _each_values(self, header: dict[str, Any], known: _Known, start: int, stop: int) -> Values:
         columns = []
         chunks = {(p, n): self._things[thing] for p, n, thing in header["chunks"]}
         for position, spec in enumerate(known.layer["args"]):

@@ -1,15 +1,15 @@
 """The simulated scheduler process: the shell around the real scheduler core.
 
-Law: it does what scheduler/server.py does: messages in as they come, then one turn (place, sends),
-and nothing else. Every exception is a mistake, also a `PeerError`: no peer of a simulation breaks the
-protocol.
+Law: it does what scheduler/server.py does: messages in as they come, then one turn (place,
+sends), and nothing else. Every exception is a mistake, also a `PeerError`: no peer of a simulation
+breaks the protocol.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from cellspan.engine.messages import Message
+from cellspan.engine.messages import ExecutorsRestarted, Message, RestartExecutors
 from cellspan.engine.scheduler.core import SchedulerCore
 from cellspan.engine.scheduler.invariants import check_all, check_placed
 
@@ -31,6 +31,8 @@ class SimScheduler:
         self.sent: Counter[str] = Counter()
         self.turns = 0
         self.events = 0
+        self.restarting: set[tuple[int, int]] = set()
+        self._restarts = 0
         self._wakeup: float | None = None
         self._turn_is_due = False
         self._last_peer = 0
@@ -44,6 +46,9 @@ class SimScheduler:
         """Take a batch of a peer."""
         for message in messages:
             self.received[type(message).__name__] += 1
+            if isinstance(message, ExecutorsRestarted):
+                self.restarting.discard((peer, message.request))
+                continue
             try:
                 self.core.handle(peer, message, self.world.now)
                 self._check()
@@ -64,6 +69,16 @@ class SimScheduler:
             self.core.remove_client(peer, self.world.now)
             self._check()
             self.turn_soon()
+
+    def restart(self, workers: list[int]) -> None:
+        """Forget all groups and have the workers restart their executors, as the desk does."""
+        self._restarts += 1
+        self.core.forget_everything(self.world.now, "restarted")
+        self._check()
+        for peer in workers:
+            self.restarting.add((peer, self._restarts))
+            self.links[peer].send(0, [RestartExecutors(self._restarts)])
+        self.turn_soon()
 
     def turn_soon(self) -> None:
         """Have a turn when all that has come by then is handled."""

@@ -10,9 +10,25 @@ from collections.abc import Callable
 from typing import Any
 
 from cellspan.engine.errors import PeerError
-from cellspan.engine.messages import Blob, Block, EndWorker, Heartbeat, Message
+from cellspan.engine.messages import (
+    Blob,
+    Block,
+    EndWorker,
+    Heartbeat,
+    Message,
+    RestartExecutors,
+)
 from cellspan.engine.worker.core import Death, WorkerCore
-from cellspan.engine.worker.effects import Cut, Effect, Fetch, Kill, Revoke, SendFrame, Spawn, Unlink
+from cellspan.engine.worker.effects import (
+    Cut,
+    Effect,
+    Fetch,
+    Kill,
+    Revoke,
+    SendFrame,
+    Spawn,
+    Unlink,
+)
 from cellspan.engine.worker.store import Store, StoredBlock
 
 from .network import Link, Weather
@@ -54,6 +70,8 @@ class SimWorker:
         self.find_worker = find_worker
         self.is_small = is_small
         self.is_dead = False
+        self.restarts_due = 0
+        """Restarts that the scheduler has ordered, and of which the order is under way."""
         self.link: Link | None = None
         self.disk: Disk = {}
         self.executors: dict[int, SimExecutor] = {}
@@ -79,6 +97,8 @@ class SimWorker:
             if isinstance(message, EndWorker):
                 self.kill(message.reason)
                 return
+            if isinstance(message, RestartExecutors):
+                self.restarts_due -= 1
             try:
                 self.core.handle(message, self.world.now)
             except PeerError as error:

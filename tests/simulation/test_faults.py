@@ -13,13 +13,22 @@ import pytest
 from .faults import Faults
 from .scenario import Outcome, run_faulty, run_plain
 
-LARGE_FAULTS = [
-    Faults(kill_executor_s=0.02, stall_s=0.02),
-    Faults(
-        kill_executor_s=0.05, kill_worker_s=0.03, cut_worker_s=0.05, join_worker_s=0.1, slow=0.2,
-        repeat=0.05,
+LARGE = [
+    (50_000, 0.0004, Faults(kill_executor_s=0.02, stall_s=0.02)),
+    (
+        20_000,
+        0.001,
+        Faults(
+            kill_executor_s=0.05,
+            kill_worker_s=0.03,
+            cut_worker_s=0.05,
+            join_worker_s=0.1,
+            slow=0.2,
+            repeat=0.05,
+        ),
     ),
-]  # fmt: skip
+]
+"""Tasks per map, their mean duration in seconds, and what goes wrong."""
 
 
 def assert_worked(outcome: Outcome) -> None:
@@ -40,10 +49,12 @@ def test_several_workers_with_faults(seed: int) -> None:
     assert_worked(run_faulty(seed, workers, tasks=60, check_every=20))
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_hundred_workers_lose_executors_and_workers_amid_chained_maps(seed: int) -> None:
+@pytest.mark.parametrize(("tasks", "mean_s", "faults"), LARGE)
+def test_a_hundred_workers_with_faults_amid_chained_maps(
+    tasks: int, mean_s: float, faults: Faults
+) -> None:
     outcome = run_plain(
-        seed, 100, 50_000, slots=2, mean_s=0.001, chain=2, faults=LARGE_FAULTS[seed],
-        check_every=4000,
-    )  # fmt: skip
-    assert outcome.checked >= outcome.tasks == 100_000
+        7, 100, tasks, slots=2, mean_s=mean_s, chain=2, faults=faults, check_every=4000
+    )
+    assert outcome.tasks == 2 * tasks
+    assert outcome.checked >= outcome.tasks

@@ -1,32 +1,36 @@
 """A thousand workers and a million tasks, without faults: what the scheduler's work grows with.
 
-Law: counts, not seconds: events are bounded by the number of spans, never by that of tasks, and no
-task runs twice.
+Law: counts and simulated time, never the seconds of this machine: events are bounded by the number
+of spans and not by that of tasks, no task runs twice, and the slots are kept busy.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from .scenario import Outcome, run_plain
+from .scenario import READY_S, Outcome, run_plain
+
+WORKERS = 1000
+TASKS = 1_000_000
+MEAN_S = 0.00025
 
 
 @pytest.fixture(scope="module")
 def million() -> Outcome:
-    return run_plain(1, 1000, 1_000_000, slots=1, mean_s=0.0005)
+    return run_plain(1, WORKERS, TASKS, slots=1, mean_s=MEAN_S)
 
 
 def test_every_task_runs_once_and_every_result_is_right(million: Outcome) -> None:
-    assert million.finished == million.checked == million.tasks == 1_000_000
+    assert million.finished == million.checked == million.tasks == TASKS
 
 
 def test_scheduler_sees_spans_and_not_tasks(million: Outcome) -> None:
-    assert million.sent["RunSpan"] < 20_000
-    assert million.received["SpanDone"] < 60_000
+    # Probes, growth and an even end take about twenty spans for each worker.
+    assert million.sent["RunSpan"] < 25 * WORKERS
+    assert million.received["SpanDone"] < 2 * million.sent["RunSpan"]
     assert million.sent["TasksDone"] <= million.received["SpanDone"]
 
 
-def test_cluster_is_kept_busy(million: Outcome) -> None:
-    ideal_s = 1_000_000 * 0.0005 / 1000
-    started_s = 0.5
-    assert million.seconds < started_s + 10 * ideal_s + 7.0
+def test_slots_are_kept_busy(million: Outcome) -> None:
+    ideal_s = TASKS * MEAN_S / WORKERS
+    assert million.seconds - READY_S < 1.4 * ideal_s

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from cellspan.engine.messages import Failure
 from numpy.typing import NDArray
+
+from cellspan.engine.messages import Failure
 
 from . import work
 from .work import Deps, Function, Values
@@ -34,6 +35,8 @@ class GroupTruth:
         self.retries = int(options.get("retries", 0))
         self.allowed = int(options.get("allowed_failures", 2))
         self.is_data = function is None
+        self.was_let_go = False
+        """Somebody who held it does so no more: data is not kept for tasks that may be retried."""
         self.values: Values = np.zeros(0, np.uint64)
         self.doomed: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.cancelled: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -58,6 +61,7 @@ class Truth:
         """Tasks that executors began, and that they finished, by group."""
         self.lost_workers = 0
         self.killed_executors = 0
+        self.restarts = 0
         self.small_stores = False
 
     # --- the oracle -------------------------------------------------------------------------------
@@ -118,7 +122,7 @@ class Truth:
     # --- verdicts ---------------------------------------------------------------------------------
 
     def check_values(self, group: int, start: int, values: Values) -> str | None:
-        """Return what is wrong with the results of tasks from `start` on, None if they are right."""
+        """Return what is wrong with results of tasks from `start` on, None if they are right."""
         truth = self.groups[group]
         stop = start + len(values)
         if truth.doomed[start:stop].any():
@@ -144,9 +148,10 @@ class Truth:
                 losses = self.crashed[origin_group, origin] + self.lost_workers
                 is_right = losses + self.killed_executors > truth.allowed
             case "cancelled":
-                is_right = bool(truth.cancelled[origin])
-            case "lost":
-                is_right = truth.is_data and self.lost_workers > 0
+                is_right = bool(truth.cancelled[origin]) or self.restarts > 0
+            case "lost":  # a restart forgets every group
+                is_right = truth.is_data and (truth.was_let_go or self.lost_workers > 0)
+                is_right = is_right or self.restarts > 0
             case "store":
                 is_right = self.small_stores
             case _:

@@ -1,7 +1,7 @@
 """What a simulated user does: submits, chains, scatters, wants, releases, cancels, retries, leaves.
 
 Law: it takes as inputs only what it holds, as a real client does; all its choices come from one
-random source of its own, so that they do not depend on how the cluster behaves.
+random source of its own.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from cellspan.engine.ids import digest_of
-from cellspan.engine.messages import ExtendGroup, SubmitGroup
+from cellspan.engine.messages import Blob, ExtendGroup, SubmitGroup
 
 from . import work
-from .sim_client import FAILED, PENDING, Mirror, SimClient
+from .sim_client import DONE, FAILED, PENDING, Mirror, SimClient
 from .work import Deps, Function
 
 
 class Habits:
-    """`tasks`: largest group; `mean_s`: mean durations are drawn around it; rates of misdeeds: every
-    so-many-th task, 0 for none."""
+    """`tasks`: largest group; `mean_s`: mean durations are drawn around it; `raises`, `crashes`:
+    every so-many-th task does, 0 for none; `may_undo`: releases, cancels, retries; `large`: also
+    large results.
+    """
 
     def __init__(
         self,
@@ -137,7 +140,7 @@ class User:
         """Submit a map; the arguments as in `Truth.add_each`."""
         client = self.client
         function = function or self.make_function()
-        blobs: dict[bytes, bytes] = {}
+        blobs: dict[bytes, Blob] = {}
 
         def add(blob: bytes) -> bytes:
             digest = digest_of(blob)
@@ -226,7 +229,7 @@ class User:
         mirror.grow(n)
         layer = {"kind": "data", "n": n}
         client.say(SubmitGroup(mirror.group, "data", layer, {}, {}, mirror.wants_all))
-        client.put(mirror, 0, n, broadcast=self.random.random() < 0.4)
+        client.put(mirror, broadcast=self.random.random() < 0.4)
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -235,6 +238,10 @@ class User:
 
     def _held_runs(self, mirror: Mirror) -> list[tuple[int, int, int]]:
         usable = mirror.held & (mirror.state != PENDING) if mirror.adopted else mirror.held
+        if mirror.kind == "data" and self.client.truth.small_stores:
+            usable = usable & (mirror.state == DONE)  # it may be that there is no room for it
+        if self.client.truth.restarts and not mirror.is_open:
+            usable = usable & (mirror.state != FAILED)  # of a group that is not there any more
         if mirror.adopted:
             usable = usable & (mirror.state != FAILED)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], usable.view(np.int8), [0]])))
@@ -296,5 +303,6 @@ class User:
         others = [entry for entry in self.board[-8:] if entry[0] not in self.client.groups]
         if others:
             group, kind = self.random.choice(others)
-            if len(self.client.truth.groups[group].values):
+            may_never_be = kind == "data" and self.client.truth.small_stores
+            if len(self.client.truth.groups[group].values) and not may_never_be:
                 self.client.adopt(group, kind)

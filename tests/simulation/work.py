@@ -1,8 +1,8 @@
-"""What simulated tasks do: a 64-bit value made of their arguments' values, a duration, and misdeeds.
+"""What simulated tasks do: a 64-bit value made of their arguments' values, a duration, misdeeds.
 
-A *function* is a small JSON blob that the executor gets from the real `define` frame. Its result is
-a hash of the argument values, so a wrong, missing or swapped input shows in every result behind it.
-Which tasks are slow, raise or crash follows from the function's tag and the task's index alone,
+A *function* is a small JSON blob that the executor gets from the real `define` frame. Its result
+is a hash of the argument values, so a wrong, missing or swapped input shows in every result behind
+it. Which tasks are slow, raise or crash follows from the function's tag and the task's index alone,
 never from the order of events.
 
 Law: pure. The array forms and the integer forms give the same numbers.
@@ -20,6 +20,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cellspan.engine.messages import Blob
 
 Values: TypeAlias = NDArray[np.uint64]
 Deps: TypeAlias = list[tuple[int, int]]
@@ -115,7 +117,7 @@ def pack_call(constant: int, deps: Deps) -> bytes:
     return _VALUE.pack(constant) + b"".join(_DEP.pack(*dep) for dep in deps)
 
 
-def read_call(blob: bytes | memoryview, resolve: Resolve) -> int:
+def read_call(blob: Blob, resolve: Resolve) -> int:
     """Return the value that `pack_call` describes; `resolve` gives results of tasks."""
     (value,) = _VALUE.unpack_from(blob)
     for group, index in _DEP.iter_unpack(bytes(blob[_VALUE.size :])):
@@ -128,7 +130,7 @@ def pack_items(values: Values) -> bytes:
     return ITEMS_MARK + values.tobytes()
 
 
-def read_items(blob: bytes | memoryview) -> Values:
+def read_items(blob: Blob) -> Values:
     """Return the items of a chunk."""
     assert bytes(blob[:8]) == ITEMS_MARK
     return np.frombuffer(blob, np.uint64, offset=8)
@@ -163,7 +165,8 @@ def durations(function: Function, start: int, stop: int) -> NDArray[np.float64]:
 def _marked(function: Function, salt: int, every: int, start: int, stop: int) -> NDArray[np.bool_]:
     if not every:
         return np.zeros(stop - start, np.bool_)
-    return _hashes(function, salt, start, stop) % np.uint64(every) == 0
+    marks: NDArray[np.bool_] = _hashes(function, salt, start, stop) % np.uint64(every) == 0
+    return marks
 
 
 def raising(function: Function, start: int, stop: int) -> NDArray[np.bool_]:
