@@ -37,10 +37,11 @@ class GroupRow:
     """One group, or (`group` == OTHER) all that have no row, summed.
 
     `waiting`, `ready`, `running`, `done` and `failed` are numbers of tasks; `running` ones fill the
-    slots of workers, `ready` ones wait for a slot, with a worker already or not; `done` counts what has been computed, also where the
-    result was let go since. `released` tasks are wanted by nobody any more; those that were never
-    computed are in no other column. `rate` is of late while the group runs, the mean of its life
-    afterwards. `seconds` sums the durations of tasks; `quantiles` of them: p10, p50, p90, longest.
+    slots of workers, `ready` ones wait for a slot, with a worker already or not; `done` counts what
+    has been computed, also where the result was let go since. `released` tasks are wanted by nobody
+    any more; those that were never computed are in no other column. `rate` is of late while the
+    group runs, the mean of its life afterwards. `seconds` sums the durations of tasks; `quantiles`
+    of them: p10, p50, p90, longest.
     """
 
     group: int

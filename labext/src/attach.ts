@@ -11,7 +11,7 @@ export interface IInsertion {
   readonly text: string;
 }
 
-/** Whether some cell of the notebook loads the magics already. */
+/** Whether one of these cells loads the magics. */
 export function loadsMagics(sources: readonly string[]): boolean {
   return sources.some(source => /^\s*%(load|reload)_ext\s+cellspan\s*$/m.test(source));
 }

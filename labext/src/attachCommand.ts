@@ -62,7 +62,9 @@ async function insertAttach(panel: NotebookPanel, cluster: string): Promise<void
     return;
   }
   await cell.ready;
+  // Cells further down will not have run by then.
   const sources = notebook.widgets
+    .slice(0, notebook.activeCellIndex + 1)
     .filter(other => other.model.type === 'code')
     .map(other => other.model.sharedModel.getSource());
   const shared = cell.model.sharedModel;

@@ -61,10 +61,11 @@ export class ClusterFeed implements IDisposable {
   }
 
   private hand(message: unknown): void {
-    const columns = readColumns(message) ?? {};
+    const columns = new Map(Object.entries(readColumns(message) ?? {}));
     for (const [view, listener] of [...this.listeners]) {
-      if (columns[view]) {
-        listener(columns[view]);
+      const found = columns.get(view);
+      if (found) {
+        listener(found);
       }
     }
   }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -197,3 +199,40 @@ async def test_the_loop_is_free_while_a_cluster_starts(ask: Ask) -> None:
     is_over = True
     await feeling
     assert longest < 0.5
+
+
+async def test_a_cluster_ends_with_its_kernel(ask: Ask, jp_fetch: Any) -> None:
+    response = await jp_fetch("api", "kernels", method="POST", body="{}")
+    kernel_id = json.loads(response.body)["id"]
+    body = {"name": "tied", "lifetime": "kernel", "kernel_id": kernel_id, **SMALL}
+    status, _ = await ask("POST", "clusters", body=body)
+    assert status == 202
+    await wait_for_state(ask, "tied", "running")
+    await jp_fetch("api", "kernels", kernel_id, method="DELETE")
+    async with asyncio.timeout(20):
+        while (await ask("GET", "clusters"))[1]:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_cluster_that_hangs_holds_up_nothing(ask: Ask) -> None:
+    for name in ("hung", "well"):
+        await ask("POST", "clusters", body={"name": name, **SMALL})
+        await wait_for_state(ask, name, "running")
+    info = await asyncio.to_thread(manager.find_cluster, "hung")
+    os.kill(info.pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(20):
+            while (await ask("GET", "clusters", "hung"))[1]["answers"]:
+                await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        _, entries = await ask("GET", "clusters")
+        assert time.monotonic() - begun < 1.0
+        assert [(entry["name"], entry["answers"]) for entry in entries] == [
+            ("hung", False),
+            ("well", True),
+        ]
+    finally:
+        os.kill(info.pid, signal.SIGCONT)
+    async with asyncio.timeout(20):
+        while not (await ask("GET", "clusters", "hung"))[1]["answers"]:
+            await asyncio.sleep(0.1)

@@ -2,11 +2,11 @@
 import { expect, test } from '@jupyterlab/galata';
 import {
   card,
-  CommandLine,
   openForm,
   openPanel,
   picture,
   setTheme,
+  Shell,
   START_MS,
   stopAll,
   THEMES
@@ -42,8 +42,8 @@ for (const theme of THEMES) {
   test(`a failed start says why until it is dismissed (${theme})`, async ({ page }) => {
     await setTheme(page, theme);
     const panel = await openPanel(page);
-    const commandLine = await CommandLine.create(page);
-    await commandLine.addBrokenKernel(page);
+    const shell = await Shell.open(page);
+    await shell.addBrokenKernel();
     const form = await openForm(page, panel);
     await form.getByLabel('Name').fill('broken');
     await form.getByLabel('Python').selectOption({ label: 'Broken Python' });
@@ -51,7 +51,7 @@ for (const theme of THEMES) {
     const cluster = card(page, 'broken');
     await expect(cluster.getByText('Failed', { exact: true })).toBeVisible({ timeout: START_MS });
     await expect(cluster).toContainText('did not start');
-    await commandLine.removeBrokenKernel();
+    await shell.removeBrokenKernel();
     await page.screenshot({ path: picture(`failed-${theme}`) });
 
     // Its kernel is gone by now: what only the server can know is said in the form.
@@ -75,8 +75,8 @@ for (const theme of THEMES) {
 test('a cluster of the command line appears within a second or so, and goes', async ({ page }) => {
   const panel = await openPanel(page);
   await expect(panel.getByText('No clusters', { exact: true })).toBeVisible();
-  const commandLine = await CommandLine.create(page);
-  await commandLine.start('from-shell');
+  const shell = await Shell.open(page);
+  await shell.start('from-shell');
   const cluster = card(page, 'from-shell');
   await expect(cluster.getByText('Running', { exact: true })).toBeVisible({ timeout: 1500 });
 
@@ -85,30 +85,32 @@ test('a cluster of the command line appears within a second or so, and goes', as
   await expect(log).toContainText('scheduler', { timeout: 10_000 });
   await page.screenshot({ path: picture('logs') });
 
-  await commandLine.run('cluster', 'scale', 'from-shell', '2');
+  await shell.cellspan('cluster', 'scale', 'from-shell', '2');
   await expect(cluster.getByRole('textbox', { name: 'Number of workers' })).toHaveValue('2');
-  await commandLine.run('cluster', 'stop', 'from-shell');
+  await shell.cellspan('cluster', 'stop', 'from-shell');
   await expect(cluster).toBeHidden({ timeout: 1500 });
 });
 
 test('a pane goes on when a cluster of its name is back', async ({ page }) => {
   test.setTimeout(120_000);
   await openPanel(page);
-  const commandLine = await CommandLine.create(page);
-  await commandLine.start('phoenix');
+  const shell = await Shell.open(page);
+  await shell.start('phoenix');
   await card(page, 'phoenix').getByRole('button', { name: 'Open Groups of Cluster' }).click();
   const pane = page.locator('.cellspan-View');
   await expect(pane).toHaveAttribute('data-updates', /\d/);
-  await commandLine.run('cluster', 'stop', 'phoenix');
+  await shell.cellspan('cluster', 'stop', 'phoenix');
   await expect(pane.getByText('Cluster “phoenix” is gone.')).toBeVisible();
   const seen = Number(await pane.getAttribute('data-updates'));
-  await commandLine.start('phoenix');
+  await shell.start('phoenix');
   await expect(pane.getByText('is gone')).toBeHidden();
   await expect
     .poll(async () => Number(await pane.getAttribute('data-updates')))
     .toBeGreaterThan(seen);
 
-  await page.reload({ waitForIsReady: false });
+  await page.evaluate(() => {
+    window.location.reload();
+  });
   await expect(page.locator('.cellspan-View canvas').first()).toBeVisible({ timeout: START_MS });
 });
 
@@ -116,8 +118,8 @@ test('a name in use, a worker count of 0 and an attach without a notebook are re
   page
 }) => {
   const panel = await openPanel(page);
-  const commandLine = await CommandLine.create(page);
-  await commandLine.start('only');
+  const shell = await Shell.open(page);
+  await shell.start('only');
   const cluster = card(page, 'only');
   await expect(cluster.getByText('Running', { exact: true })).toBeVisible();
 
@@ -140,8 +142,8 @@ test('a name in use, a worker count of 0 and an attach without a notebook are re
 
 test('nothing sticks out of the narrowest panel', async ({ page }) => {
   const panel = await openPanel(page);
-  const commandLine = await CommandLine.create(page);
-  await commandLine.start('a-cluster-with-a-rather-long-name-for-narrow-panels');
+  const shell = await Shell.open(page);
+  await shell.start('a-cluster-with-a-rather-long-name-for-narrow-panels');
   await expect(panel.getByText('Running', { exact: true })).toBeVisible();
   await page.sidebar.setWidth(250, 'left');
   await openForm(page, panel);

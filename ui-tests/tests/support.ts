@@ -1,8 +1,4 @@
 /** What the journeys share: opening the panel, its cards and form, and clusters started by the command line. */
-import { execFile } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { expect, type IJupyterLabPageFixture } from '@jupyterlab/galata';
 import type { Locator, Page } from '@playwright/test';
 
@@ -44,58 +40,66 @@ export async function openForm(page: Page, panel: Locator): Promise<Locator> {
   return form;
 }
 
-/** Where the kernels and clusters of the tested server find each other. */
-async function getRuntimeDir(page: LabPage): Promise<string> {
-  const file = await page.evaluate(async () => {
-    const { serviceManager } = window.jupyterapp;
-    const session = await serviceManager.kernels.startNew({ name: 'python3' });
-    const future = session.requestExecute({
-      code: 'from jupyter_core.paths import jupyter_runtime_dir as d; print(d(), end="")'
+/** Python beside the browser, on the tested server's machine and with its clusters: a kernel of its own. */
+export class Shell {
+  private constructor(
+    private readonly page: LabPage,
+    private readonly kernel: { id: string; name: string }
+  ) {}
+
+  static async open(page: LabPage): Promise<Shell> {
+    const kernel = await page.evaluate(async () => {
+      const { id, name } = await window.jupyterapp.serviceManager.kernels.startNew();
+      return { id, name };
     });
-    let text = '';
-    future.onIOPub = message => {
-      const { content } = message as { content: { text?: string } };
-      text += content.text ?? '';
-    };
-    await future.done;
-    await session.shutdown();
-    return text;
-  });
-  expect(file).toMatch(/^\//);
-  return file;
-}
-
-/** The `cellspan` command, on the clusters that the tested server sees. */
-export class CommandLine {
-  private constructor(private readonly runtimeDir: string) {}
-
-  static async create(page: LabPage): Promise<CommandLine> {
-    return new CommandLine(await getRuntimeDir(page));
+    return new Shell(page, kernel);
   }
 
-  async run(...args: string[]): Promise<string> {
-    const { stdout } = await promisify(execFile)('cellspan', args, {
-      env: { ...process.env, JUPYTER_RUNTIME_DIR: this.runtimeDir },
-      timeout: START_MS
-    });
-    return stdout;
+  /** Run code, and return what it printed. Fails if it does. */
+  async python(code: string): Promise<string> {
+    const { status, text } = await this.page.evaluate(
+      async ({ kernel, source }) => {
+        const connection = window.jupyterapp.serviceManager.kernels.connectTo({ model: kernel });
+        const future = connection.requestExecute({ code: source });
+        let printed = '';
+        future.onIOPub = message => {
+          const { text: part, evalue } = message.content as { text?: string; evalue?: string };
+          printed += part ?? evalue ?? '';
+        };
+        const reply = await future.done;
+        connection.dispose();
+        return { status: reply.content.status, text: printed };
+      },
+      { kernel: this.kernel, source: code }
+    );
+    expect(status, text).toBe('ok');
+    return text;
+  }
+
+  /** Run the `cellspan` command. */
+  cellspan(...args: string[]): Promise<string> {
+    const list = JSON.stringify(['cellspan', ...args]);
+    return this.python(`import subprocess; print(subprocess.check_output(${list}, text=True))`);
+  }
+
+  /** Start a small cluster by the command line. */
+  start(name: string): Promise<string> {
+    return this.cellspan('cluster', 'start', name, '--workers', '1', '--cores', '1');
   }
 
   /** Add a kernel whose Python cannot run anything. */
-  async addBrokenKernel(page: LabPage): Promise<void> {
-    const folder = join(this.runtimeDir, 'kernels', 'broken');
-    await mkdir(folder, { recursive: true });
-    const spec = { argv: ['/bin/false'], display_name: 'Broken Python', language: 'python' };
-    await writeFile(join(folder, 'kernel.json'), JSON.stringify(spec));
-    await page.evaluate(() => window.jupyterapp.serviceManager.kernelspecs.refreshSpecs());
+  async addBrokenKernel(): Promise<void> {
+    await this.python(`
+import json, os, pathlib
+folder = pathlib.Path(os.environ["JUPYTER_PATH"], "kernels", "broken")
+folder.mkdir(parents=True, exist_ok=True)
+spec = {"argv": ["/bin/false"], "display_name": "Broken Python", "language": "python"}
+(folder / "kernel.json").write_text(json.dumps(spec))`);
+    await this.page.evaluate(() => window.jupyterapp.serviceManager.kernelspecs.refreshSpecs());
   }
 
   async removeBrokenKernel(): Promise<void> {
-    await rm(join(this.runtimeDir, 'kernels', 'broken'), { recursive: true });
-  }
-
-  start(name: string): Promise<string> {
-    return this.run('cluster', 'start', name, '--workers', '1', '--cores', '1');
+    await this.python('import shutil; shutil.rmtree(folder)');
   }
 }
 

@@ -36,8 +36,8 @@ interface IStartFormState {
   /** What the server said that belongs to no field. */
   readonly refusal: string | null;
   readonly isBusy: boolean;
-  set(change: Partial<IStartForm>): void;
-  submit(): Promise<void>;
+  readonly set: (change: Partial<IStartForm>) => void;
+  readonly submit: () => Promise<void>;
 }
 
 export function StartForm(props: IStartFormProps): JSX.Element {

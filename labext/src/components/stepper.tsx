@@ -80,8 +80,8 @@ interface IStepperState {
   readonly workers: number | string;
   readonly problem: string | null;
   /** Take what is typed; null for what the cluster has. */
-  set(draft: string | null): void;
-  step(by: number): void;
+  readonly set: (draft: string | null) => void;
+  readonly step: (by: number) => void;
 }
 
 function useStepper({ wanted, trans, onScale }: IStepperProps): IStepperState {
