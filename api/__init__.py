@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cellspan.engine.client import Client, Future, Futures, as_completed, wait
     from cellspan.engine.deploy import LocalCluster
+    from cellspan.engine.integrations import register_joblib
     from cellspan.kernel_ext import progress
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "as_completed",
     "load_ipython_extension",
     "progress",
+    "register_joblib",
     "unload_ipython_extension",
     "wait",
 ]
@@ -41,6 +43,7 @@ _ROOM_OF_NAME = {
     "LocalCluster": "cellspan.engine.deploy",
     "as_completed": "cellspan.engine.client",
     "progress": "cellspan.kernel_ext",
+    "register_joblib": "cellspan.engine.integrations",
     "wait": "cellspan.engine.client",
 }
 

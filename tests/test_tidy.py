@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker": (*WIRE, "environments", "executor"),
     "client": (*WIRE, "diagnostics", "environments", "executor"),
     "deploy": (*WIRE, "client", "diagnostics", "environments", "executor", "scheduler", "worker"),
-    "integrations": (*WIRE, "client", "deploy"),
+    "integrations": (*WIRE, "client", "deploy", "diagnostics", "executor"),
     # The user interfaces: what a user could do from a script, they do likewise.
     "kernel_ext": ("ids", "errors", "messages", "client", "deploy", "diagnostics", "environments"),
     "labext": ("ids", "errors", "messages", "client", "deploy", "diagnostics", "environments"),
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # File -> a room above its own that it imports all the same.
 LOOKS_UP: dict[str, str] = {
     "engine/client/target.py": "deploy",  # a name is resolved when a client is made, lazily
+    "engine/client/plugs.py": "integrations",  # client.get and get_executor, when they are called
 }
 
 # Room -> the third parties it may import; a room that is not here may import any but JUPYTER.

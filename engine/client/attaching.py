@@ -6,21 +6,46 @@ The sender has to keep its future until this one is attached: what nobody holds 
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from ..errors import ConnectionClosed
 from .default import find_default
 from .futures import Future, Futures, future_of, span_of
 from .state import GroupState
 
+if TYPE_CHECKING:
+    from .session import Session
+
+_given = threading.local()
+
+
+@contextlib.contextmanager
+def joining(session: Session) -> Iterator[None]:
+    """Have futures that are unpickled in this thread meanwhile join this session, not that of the
+    default client.
+    """
+    before = getattr(_given, "session", None)
+    _given.session = session
+    try:
+        yield
+    finally:
+        _given.session = before
+
 
 def _attach(cluster_id: str, cluster: str, group: int, name: str, runs: list[int]) -> GroupState:
-    client = find_default(cluster_id)
-    if client is None:
-        raise ConnectionClosed(
-            f"a future of {name} of cluster {cluster!r} was unpickled in a process without a "
-            "client of that "
-            f"cluster: make a Client of it first, for example Client({cluster!r})"
-        )
-    session = client.session
+    session: Session | None = getattr(_given, "session", None)
+    if session is None or session.cluster_id != cluster_id:
+        client = find_default(cluster_id)
+        if client is None:
+            raise ConnectionClosed(
+                f"a future of {name} of cluster {cluster!r} was unpickled in a process without a "
+                "client of that "
+                f"cluster: make a Client of it first, for example Client({cluster!r})"
+            )
+        session = client.session
     with session.lock:
         return session.attach(group, name, runs)
 

@@ -22,9 +22,11 @@ from ..errors import ConnectionClosed, InvalidArgument
 from ..transport import Credentials
 from . import default, reprs
 from .cluster import ClusterQuestions
+from .datasets import Datasets
 from .folding import ABSENT, Folder, check_fanin, list_futures
 from .functions import FunctionTable
 from .futures import Future, Futures
+from .holdings import Holdings
 from .link import Callbacks, Link
 from .packing import EachPlan, GraphPlan, Packer
 from .plugs import Plugs
@@ -41,7 +43,7 @@ somebody wants them.
 """
 
 
-class Client(ClusterQuestions, TaskMethods, Plugs):
+class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
     """A connection to a cluster, to run tasks on it.
 
     Args:

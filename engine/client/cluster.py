@@ -47,8 +47,8 @@ class LogEntry(NamedTuple):
         return f"{when} {self.source} {self.stream}: {self.text}"
 
 
-class ClusterQuestions:
-    """The part of Client that speaks of the cluster, not of tasks."""
+class Asking:
+    """What the parts of Client that ask the scheduler have in common."""
 
     asynchronous: bool
     name: str
@@ -58,6 +58,27 @@ class ClusterQuestions:
     def session(self) -> Session:
         """The state of the client's protocol."""
         raise NotImplementedError
+
+    def _ask(
+        self,
+        make: Callable[[int], Any],
+        take: Callable[[Any], Any],
+        timeout: float | None,
+        what: str,
+    ) -> Any:
+        timeout = check_timeout(timeout)
+        self.session.check_open()
+        work = self._ask_and_take(make, take)
+        if not self.asynchronous:
+            return self._link.run(work, timeout, what)
+        return in_time(work, timeout, what)
+
+    async def _ask_and_take(self, make: Callable[[int], Any], take: Callable[[Any], Any]) -> Any:
+        return take(await self._link.ask(make))
+
+
+class ClusterQuestions(Asking):
+    """The part of Client that speaks of the cluster, not of tasks."""
 
     _watchers: tuple[tuple[Callable[[Snapshot], object], float], ...] = ()
     _news_time = -1e9
@@ -182,23 +203,6 @@ class ClusterQuestions:
         return stop
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        make: Callable[[int], Any],
-        take: Callable[[Any], Any],
-        timeout: float | None,
-        what: str,
-    ) -> Any:
-        timeout = check_timeout(timeout)
-        self.session.check_open()
-        work = self._ask_and_take(make, take)
-        if not self.asynchronous:
-            return self._link.run(work, timeout, what)
-        return in_time(work, timeout, what)
-
-    async def _ask_and_take(self, make: Callable[[int], Any], take: Callable[[Any], Any]) -> Any:
-        return take(await self._link.ask(make))
 
     def _resume_watch(self) -> None:
         """Have the scheduler send snapshots as often as the most curious watcher wants: asking for

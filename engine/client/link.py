@@ -22,8 +22,11 @@ from ..errors import ClusterError, ConnectionClosed, InvalidArgument
 from ..messages import (
     Accepted,
     AddressFound,
+    DatasetGiven,
+    DatasetsListed,
     Declined,
     Hello,
+    HoldersGiven,
     LogsGiven,
     Message,
     SnapshotTaken,
@@ -43,7 +46,10 @@ BURST_S = 0.001
 IDLE_S = 30.0
 """An open group that nobody holds any more is ended after about this time."""
 
-_ANSWERS = (Accepted, AddressFound, Declined, LogsGiven, SnapshotTaken, StatusGiven, WorkersPicked)
+_ANSWERS = (
+    Accepted, AddressFound, DatasetGiven, DatasetsListed, Declined, HoldersGiven, LogsGiven,
+    SnapshotTaken, StatusGiven, WorkersPicked,
+)  # fmt: skip
 
 
 class Link:

@@ -24,6 +24,7 @@ from ..messages import (
     Failure,
     GroupRefused,
     HoldTasks,
+    KeepTasks,
     Message,
     ReleaseTasks,
     RetryTasks,
@@ -234,6 +235,14 @@ class Session(Holds):
         for a, b in runs:  # asks for what was done before the cancelling came, too
             self.push(group, a, b)
         return runs.count
+
+    def keep(self, group: GroupState, start: int, stop: int) -> None:
+        """Have the unfinished tasks of `[start, stop)` computed whoever may hold them."""
+        runs = RunSet(bound for run in group.unfinished_in(start, stop) for bound in run)
+        if runs:
+            self.check_open()
+            self._send_growth(group)
+            self.out.append(KeepTasks(group.id, runs.bounds))
 
     def attach(self, group_id: GroupId, name: str, runs: Iterable[int]) -> GroupState:
         """Hold tasks of a group that another client made, or that this one knows already."""

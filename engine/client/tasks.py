@@ -133,6 +133,18 @@ class TaskMethods:
         session.wake()
         return _Now(count) if self.asynchronous else count
 
+    def fire_and_forget(self, futures: Any) -> Any:
+        """Have tasks computed although their futures may be dropped, and this client may leave:
+        for what they do, not for what they return. Their results are not kept for that.
+
+        Raises: InvalidArgument: not futures. ConnectionClosed: the cluster is out of reach.
+        """
+        for group, start, stop in select(check_futures(futures, "fire_and_forget")).runs():
+            with group.session.lock:
+                group.session.keep(group, start, stop)
+            group.session.wake()
+        return _Now(None) if self.asynchronous else None
+
     def release(self, futures: Any) -> Any:
         """Drop the results of futures, as if they were deleted; they cannot be used afterwards."""
         if isinstance(futures, Future | Futures):

@@ -276,7 +276,7 @@ def test_cancelled_here_means_cancelled_now(session: Session) -> None:
     session.handle(done(group, 0, 1, block(0, 0)))
     sent(session)
     assert futures.cancel() == 3
-    assert sent(session) == [CancelTasks(group.id, [1, 4], "me", False)]
+    assert sent(session) == [CancelTasks(group.id, [1, 4], "me", True)]
     assert [f.cancelled() for f in futures] == [False, True, True, True]
     with pytest.raises(TaskCancelled, match="cancelled by me"):
         futures[2].result()
