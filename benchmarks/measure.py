@@ -63,6 +63,15 @@ def measure(name: str, system: BaseSystem, label: str) -> dict[str, Any]:
             return rate(
                 system.submit_noop, 20_000 // (4 if label == "dask" else 1), 3 if few == 1 else 1
             )
+        case "tree":
+            leaves = 4096 // (4 if label == "dask" else 1)
+
+            def add_up(_: int) -> None:
+                assert system.add_tree(leaves) == leaves
+
+            return rate(add_up, 2 * leaves - 1, 3 if label == "cellspan" else 1)
+        case "first":
+            return seconds(lambda: timed(lambda: system.first_of_map(1_000_000)), 3)
         case "latency":
             timed(system.round_trip)
             return seconds(lambda: timed(system.round_trip), 300)

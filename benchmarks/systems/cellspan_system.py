@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks import work
 
-from .base import BaseSystem
+from .base import BaseSystem, fold_pairs
 
 
 class System(BaseSystem):
@@ -43,6 +43,14 @@ class System(BaseSystem):
 
     def round_trip(self) -> None:
         self.client.submit(work.noop).result()
+
+    def add_tree(self, leaves: int) -> int:
+        return int(fold_pairs(lambda a, b: self.client.submit(work.add, a, b), leaves).result())
+
+    def first_of_map(self, n: int) -> None:
+        futures = self.client.map(work.noop, range(n))
+        futures[0].result()
+        futures.cancel(force=False)
 
     def bytes_per_pending(self, n: int, folder: str) -> float:
         path = os.path.join(folder, "go")

@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks import work
 
-from .base import BaseSystem
+from .base import BaseSystem, fold_pairs
 
 
 class System(BaseSystem):
@@ -93,6 +93,12 @@ class System(BaseSystem):
 
     def round_trip(self) -> None:
         self.client.submit(work.noop, pure=False).result()
+
+    def add_tree(self, leaves: int) -> int:
+        def add(left: object, right: object) -> object:
+            return self.client.submit(work.add, left, right, pure=False)
+
+        return int(fold_pairs(add, leaves).result())
 
     def bytes_per_pending(self, n: int, folder: str) -> float:
         path = os.path.join(folder, "go")

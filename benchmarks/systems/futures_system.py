@@ -35,6 +35,14 @@ class System(BaseSystem):
     def round_trip(self) -> None:
         self.pool.submit(work.noop).result()
 
+    def add_tree(self, leaves: int) -> int:
+        raise NotOffered  # its tasks cannot take results of others
+
+    def first_of_map(self, n: int) -> None:
+        results = self.pool.map(work.noop, range(n), chunksize=100)
+        next(results)
+        results.close()  # cancels the rest
+
     def transfer_s(self, nbytes: int, across: str) -> float:
         if across == "workers":
             raise NotOffered

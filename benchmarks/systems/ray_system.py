@@ -7,7 +7,7 @@ import time
 
 from benchmarks import work
 
-from .base import BaseSystem
+from .base import BaseSystem, NotOffered, fold_pairs
 
 
 class System(BaseSystem):
@@ -27,6 +27,7 @@ class System(BaseSystem):
         self.noop = ray.remote(work.noop)
         self.make_array = ray.remote(work.make_array)
         self.read_array = ray.remote(work.read_array)
+        self.add = ray.remote(work.add)
         ray.get([self.noop.remote() for _ in range(100)])
         return self
 
@@ -45,9 +46,13 @@ class System(BaseSystem):
     def round_trip(self) -> None:
         self.ray.get(self.noop.remote())
 
-    def transfer_s(self, nbytes: int, across: str) -> float:
-        from .base import NotOffered
+    def add_tree(self, leaves: int) -> int:
+        return int(self.ray.get(fold_pairs(self.add.remote, leaves)))
 
+    def first_of_map(self, n: int) -> None:
+        raise NotOffered  # no map: a million submissions come before the first can be asked for
+
+    def transfer_s(self, nbytes: int, across: str) -> float:
         if across == "workers":
             raise NotOffered  # one machine is one node: its processes share one object store
         made = self.make_array.remote(nbytes)

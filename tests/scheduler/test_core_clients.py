@@ -160,7 +160,8 @@ def test_cancel(force: bool) -> None:
     assert take == TakeBack(span.assignment, [0, 1], force), "what runs is killed if it must be"
     assert failed == TasksFailed(group, [0, 2], CANCELLED)
     assert derived.runs == [0, 2] and derived.failure["kind"] == "cancelled"
-    assert derived.failure["origin"] == [group, 0] and "g1[0]" in derived.failure["text"]
+    assert derived.failure["origin"] == [group, 0]
+    assert "tasks of g1, [0] the first" in derived.failure["text"]
     d.say(WORKER, SpanReturned(span.assignment, group, [0, 1], "killed"))
     d.run_all()
     assert d.counts(group) == d.counts(after) == {"failed": 2, "done": 1}
