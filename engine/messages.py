@@ -474,8 +474,8 @@ class GetStatus(Message):
 @dataclass(slots=True)
 class StatusGiven(Message):
     """`status`: state, workers (list of dicts: id, name, state, reason, slots, memory_limit_bytes,
-    pid, stats), wanted (number of workers asked for), tasks (counts by state), clients (number),
-    lifetime, uptime_s.
+    pid, version, python, stats), version, python, wanted (number of workers asked for), tasks
+    (counts by state), clients (number), lifetime, uptime_s.
     """
 
     request: int
@@ -569,6 +569,89 @@ class CloseGroup(Message):
     group: GroupId
 
 
+# --- where results are, and what is kept without a future -----------------------------------------
+
+
+@dataclass(slots=True)
+class KeepTasks(Message):
+    """Compute what is unfinished among these tasks although nobody may hold or take the results."""
+
+    group: GroupId
+    runs: Runs
+
+
+@dataclass(slots=True)
+class GetHolders(Message):
+    """Who has the results of these tasks (``[[group, runs], ...]``), or of all that there are with
+    None? The answer is `HoldersGiven`.
+    """
+
+    request: int
+    tasks: list[list[Any]] | None
+
+
+@dataclass(slots=True)
+class HoldersGiven(Message):
+    """`rows`: ``[[group, its name, worker's name, runs, bytes of one result], ...]``: what is done
+    of what was asked; sizes are the means of their groups.
+    """
+
+    request: int
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
+class PublishDataset(Message):
+    """Keep the futures of `tasks` (``[[group, runs], ...]``) under a name. `content`: what they
+    stand in, pickled. With `replace` in place of one of that name. `Accepted` or `Declined`.
+    """
+
+    request: int
+    name: str
+    content: Blob
+    tasks: list[list[Any]]
+    replace: bool
+
+
+@dataclass(slots=True)
+class GetDataset(Message):
+    """The answer is `DatasetGiven`, or `Declined`."""
+
+    request: int
+    name: str
+
+
+@dataclass(slots=True)
+class DatasetGiven(Message):
+    """`content` as it was published."""
+
+    request: int
+    content: Blob
+
+
+@dataclass(slots=True)
+class ListDatasets(Message):
+    """The answer is `DatasetsListed`."""
+
+    request: int
+
+
+@dataclass(slots=True)
+class DatasetsListed(Message):
+    """All names, sorted."""
+
+    request: int
+    names: list[str]
+
+
+@dataclass(slots=True)
+class UnpublishDataset(Message):
+    """Hold the futures under this name no more. `Accepted` or `Declined`."""
+
+    request: int
+    name: str
+
+
 MESSAGES: tuple[type[Message], ...] = (
     Hello, Welcome, Turned,
     SubmitGroup, ExtendGroup, WantResults, HoldTasks, ReleaseTasks, CancelTasks, RetryTasks,
@@ -580,6 +663,8 @@ MESSAGES: tuple[type[Message], ...] = (
     GetStatus, StatusGiven, GetLogs, LogsGiven, ScaleCluster, StopCluster, RestartWorkers,
     WatchCluster, SnapshotTaken, Accepted, Declined,
     CloseGroup,
+    KeepTasks, GetHolders, HoldersGiven,
+    PublishDataset, GetDataset, DatasetGiven, ListDatasets, DatasetsListed, UnpublishDataset,
 )  # fmt: skip
 """The position of a class in this tuple is its number on the wire: append, never reorder, within
 one PROTOCOL.

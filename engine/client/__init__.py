@@ -1,9 +1,9 @@
 """The client: submits work to a cluster and holds the futures of it.
 
 Rooms: runs, state, holds, session (what is known, without input or output); link, fetching (its
-connections); waiting, collecting (how users wait); functions, packing, blame (what users send);
-futures, progress, reprs, failures (what users get); client, cluster, scattering, target, default
-(the face).
+connections); waiting, collecting, iterating (how users wait); functions, packing, folding, blame
+(what users send); futures, progress, reprs, failures (what users get); client, cluster, holdings,
+datasets, scattering, target, default (the face).
 
 Law: knows messages and transport, nothing of scheduler and worker.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from ..errors import InvalidArgument, TaskCancelled
 from ..ids import TaskId
@@ -19,6 +19,9 @@ from .failures import RemoteTraceback, exception_of
 from .progress import GroupProgress, progress_of
 from .state import GONE, Block, FailedTasks, GroupState
 from .waiting import Gate, check_timeout, deadline_of
+
+if TYPE_CHECKING:
+    from .iterating import IterResults
 
 packing = threading.local()
 """`packing.is_on` while arguments of a task are pickled in this thread: a Futures then travels as a
@@ -397,6 +400,14 @@ class Futures(Sequence[Future]):
             if self._indices.step == 1:
                 return group.count_finished(*span_of(self._indices)) == len(self)
             return all(map(group.is_finished, self._indices))
+
+    def iter_results(
+        self, ordered: bool = True, errors: str = "raise", timeout: float | None = None
+    ) -> IterResults:
+        """Iterate over the results, as they come in order, or with `ordered` False as they come."""
+        from .iterating import IterResults
+
+        return IterResults(self, ordered, errors, timeout)
 
     def cancel(self, force: bool = True) -> int:
         """Cancel all tasks that have not ended (see `Future.cancel`); return their number."""

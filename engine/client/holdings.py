@@ -19,13 +19,13 @@ from .runs import RunSet
 
 
 class Held(NamedTuple):
-    """Results of one group on one worker: `count` of them, their indices as flat `runs`, and about
-    how large they are in bytes.
+    """Results of one group on one worker: of how many `tasks`, their indices as flat `runs`, and
+    about how large they are in bytes.
     """
 
     name: str
     group: int
-    count: int
+    tasks: int
     runs: list[int]
     nbytes: int
 
@@ -103,9 +103,9 @@ class Holdings(Asking):
         a dict with ``client``, ``scheduler`` and ``workers`` (a dict by name).
 
         Raises:
-            ClusterError: with `check`, when they do not fit each other: another cellspan, or another
-            minor version of Python, between which pickled functions do not travel; the text says
-            which. TimeoutError, ConnectionClosed: as `who_has`.
+            ClusterError: with `check`, when they do not fit each other: another cellspan, or
+            another minor version of Python, between which pickled functions do not travel; the text
+            says which. TimeoutError, ConnectionClosed: as `who_has`.
         """
         from cellspan._version import __version__
 

@@ -35,6 +35,8 @@ from .plan import plan_cluster
 SCHEDULER_MODULE = "cellspan.engine.deploy.scheduler_main"
 SCHEDULER_LOG = "scheduler.log"
 TAIL_LINES = 20
+END_WAIT_S = 2.0
+"""How long a process may take to end that has closed its side of the pipe."""
 DEFAULT_NAME = "local"
 
 
@@ -263,7 +265,10 @@ def _wait_until_running(
                 )
             chunk = os.read(pipe.fileno(), 65536)
             if not chunk:
-                raise StartFailed(f"cluster {info.name!r} did not start{_read_logs(info)}")
+                raise StartFailed(
+                    f"cluster {info.name!r} did not start: "
+                    f"{_describe_end(info.interpreter, process)}{_read_logs(info)}"
+                )
             said += chunk
     answer = json.loads(said)
     if answer["state"] != "running":
@@ -271,6 +276,20 @@ def _wait_until_running(
             f"cluster {info.name!r} did not start: {answer['reason']}{_read_logs(info)}"
         )
     return ClusterInfo.from_json(answer["info"])
+
+
+def _describe_end(interpreter: str, process: subprocess.Popen[bytes]) -> str:
+    """Return how a scheduler's process came to its end, which has said nothing of why."""
+    try:
+        code = process.wait(END_WAIT_S)
+    except subprocess.TimeoutExpired:  # it has closed its side, but goes on
+        return f"{interpreter} runs, but does not answer"
+    if code >= 0:
+        return f"{interpreter} ended with exit code {code}"
+    try:
+        return f"{interpreter} was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"{interpreter} was killed by signal {-code}"
 
 
 def _read_logs(info: ClusterInfo) -> str:

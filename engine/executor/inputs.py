@@ -217,3 +217,29 @@ class EachArguments:
 def payload_rows(payload: Part, lengths: list[int], blocks: Blocks | None) -> Rows:
     """Return the rows of a `Graph` piece; `blocks` when futures may be nested in them."""
     return PayloadRows(payload, lengths, blocks.resolve if blocks else None)
+
+
+def take_levels(layer: dict[str, Any], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Yield ``(group, first, last)``: the runs of results that tasks `[start, stop)` of a `Fold`
+    take, level by level."""
+    fanin = layer["fanin"]
+    for begin, end, group, low, high in layer["levels"]:
+        first, last = max(start, begin), min(stop, end)
+        if first < last:
+            yield group, low + (first - begin) * fanin, min(high, low + (last - begin) * fanin)
+
+
+def fold_rows(
+    layer: dict[str, Any], start: int, stop: int, blobs: Blobs, blocks: Blocks
+) -> Iterator[list[Any]]:
+    """Return the inputs of one task of a `Fold` after the other, as lists; an initial value stands
+    before the first result of all."""
+    fanin = layer["fanin"]
+    rows: list[list[Any]] = []
+    for group, first, last in take_levels(layer, start, stop):
+        column = blocks.column(group, first, last)
+        rows += [column[at : at + fanin] for at in range(0, len(column), fanin)]
+    if start == 0 and layer["initial"] is not None:
+        # unpickled each time: the function may change it in place
+        rows[0].insert(0, blobs.get_value(layer["initial"], blocks.resolve))
+    return iter(rows)

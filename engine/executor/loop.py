@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any, BinaryIO
 
 from . import frames
@@ -42,7 +43,16 @@ from .calls import (
     call_one,
     times_of,
 )
-from .inputs import Blobs, Blocks, EachArguments, InputGone, Rows, Thing, payload_rows
+from .inputs import (
+    Blobs,
+    Blocks,
+    EachArguments,
+    InputGone,
+    Rows,
+    Thing,
+    fold_rows,
+    payload_rows,
+)
 from .results import Packer, describe_raised
 from .values import Part
 
@@ -189,6 +199,10 @@ class Executor:
         rows: Rows
         if layer["kind"] == "graph":
             rows = payload_rows(buffers[0], header["lengths"], blocks if header["nested"] else None)
+        elif layer["kind"] == "fold":
+            inputs = fold_rows(layer, piece.at, piece.stop, self._blobs, blocks)
+            fold = partial(reduce, function)
+            return lambda at: call_one(fold, inputs, at, page, piece.number)
         else:
             chunks = {(position, n): self._things[thing] for position, n, thing in header["chunks"]}
             arguments = EachArguments(

@@ -24,19 +24,25 @@ from ..messages import (
     DataStored,
     ExtendGroup,
     GetAddress,
+    GetDataset,
+    GetHolders,
     Heartbeat,
     HoldTasks,
+    KeepTasks,
+    ListDatasets,
     Message,
     PickWorkers,
+    PublishDataset,
     ReleaseTasks,
     RetryTasks,
     SpanDone,
     SpanReturned,
     SubmitGroup,
     TaskFailed,
+    UnpublishDataset,
     WantResults,
 )
-from . import recovery, reporting, results, scatter, submission
+from . import datasets, recovery, reporting, results, scatter, submission
 from .groups import Group
 from .handing import hand_out
 from .invariants import check_all, check_placed
@@ -190,6 +196,7 @@ class SchedulerCore:
         """
         ledger = self.ledger
         ledger.now = now
+        datasets.forget_all(ledger)
         recovery.forget_all(ledger, reason)
         self._finish()
 
@@ -272,6 +279,12 @@ _FROM_CLIENTS: dict[type[Message], Callable[[Ledger, Client, Any], None]] = {
     RetryTasks: _on_retry,
     PickWorkers: scatter.pick,
     GetAddress: _on_get_address,
+    KeepTasks: submission.keep,
+    GetHolders: reporting.find_holders,
+    PublishDataset: datasets.publish,
+    GetDataset: datasets.give,
+    ListDatasets: datasets.list_all,
+    UnpublishDataset: datasets.unpublish,
 }
 
 _FROM_WORKERS: dict[type[Message], Callable[[Ledger, Worker, Any], None]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -138,7 +139,8 @@ class Desk:
         here = {worker["name"] for worker in workers}
         workers += [
             {"id": 0, "name": name, "state": "starting", "reason": "", "slots": 0,
-             "memory_limit_bytes": 0, "pid": 0, "host": "", "stats": {}}
+             "memory_limit_bytes": 0, "pid": 0, "host": "", "version": "", "python": "",
+             "stats": {}}
             for name in server.crew.members if name not in here
         ]  # fmt: skip
         return {
@@ -146,6 +148,7 @@ class Desk:
             "reason": server.state.reason,
             "name": server.facts.name,
             "version": server.facts.version,
+            "python": platform.python_version(),
             "workers": workers,
             "wanted": server.crew.wanted,
             "tasks": dict(snapshot.get("totals", {})),

@@ -88,11 +88,13 @@ class Group:
         "id",
         "is_open",
         "is_queued",
+        "kept",
         "known_by",
         "layer",
         "name",
         "owner",
         "priority",
+        "published",
         "raised",
         "ready",
         "released",
@@ -141,6 +143,9 @@ class Group:
         self.holds: dict[PeerId, BitMap] = {}
         self.wants: dict[PeerId, BitMap] = {}
         self.wants_all: set[PeerId] = set()
+        # Futures in data sets; tasks that are to be computed whoever may want them.
+        self.published = BitMap()
+        self.kept = BitMap()
         # Of done tasks: every worker's results, one worker per task, tasks that have more than one.
         self.holders: dict[PeerId, BitMap] = {}
         self.where: RunMap[Worker] = RunMap()

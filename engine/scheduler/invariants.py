@@ -38,6 +38,7 @@ def check_all(ledger: Ledger) -> None:
         ended_groups_are_forgotten(group)
     workers_know_their_own(ledger)
     clients_know_their_holds(ledger)
+    datasets_are_held(ledger)
     blobs_are_kept(ledger)
 
 
@@ -135,6 +136,7 @@ def nothing_wanted_is_released(ledger: Ledger, group: Group) -> None:
     """No released task is held or taken by an unfinished task."""
     for held in group.holds.values():
         assert held.isdisjoint(group.released), f"{group}: held and released"
+    assert group.published.isdisjoint(group.released), f"{group}: published and released"
     for consumer in group.consumers.values():
         needed = consumer.layer.needed(group.id, group.released, consumer.unfinished())
         assert not needed, f"{group}: {runs_of(needed)} released, needed by {consumer}"
@@ -202,6 +204,17 @@ def clients_know_their_holds(ledger: Ledger) -> None:
             assert client.peer in ledger.groups[number].holds
         for number in client.opened:
             assert ledger.groups[number].is_open
+
+
+def datasets_are_held(ledger: Ledger) -> None:
+    """What is published of a group is the union over the data sets, whose groups are all there."""
+    union: dict[int, BitMap] = {}
+    for dataset in ledger.datasets.values():
+        for number, tasks in dataset.tasks.items():
+            union[number] = union.get(number, BitMap()) | tasks
+    assert union.keys() <= ledger.groups.keys()
+    for group in ledger.groups.values():
+        assert group.published == union.get(group.id, BitMap()), f"{group}: published"
 
 
 def blobs_are_kept(ledger: Ledger) -> None:

@@ -45,6 +45,16 @@ class Limits:
     bandwidth: float = 1e9
 
 
+class Dataset:
+    """A published data set: its content, pickled, and the tasks whose futures are in it."""
+
+    __slots__ = ("content", "tasks")
+
+    def __init__(self, content: Blob, tasks: dict[GroupId, BitMap]) -> None:
+        self.content = content
+        self.tasks = tasks
+
+
 class Ledger:
     """The records. See the attributes' comments."""
 
@@ -65,6 +75,7 @@ class Ledger:
         # Contents of blobs, and how many groups name each.
         self.blobs: dict[Digest, Blob] = {}
         self.blob_uses: dict[Digest, int] = {}
+        self.datasets: dict[str, Dataset] = {}
         # Groups whose end is to be considered when the present event has been dealt with.
         self.ending: dict[GroupId, Group] = {}
         # Clients that asked where to put data while there was no worker.

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from pyroaring import BitMap
 
+from ..ids import GroupId
 from ..messages import Failure, TakeBack
 from .graph import Graph
 from .groups import Assignment, Group
@@ -77,7 +78,7 @@ def _bring_inputs(
         for start, stop, failure in _failures_in(producer, results & producer.failed):
             part = clip(results, start, stop)
             taking = layer.consumers_of(number, part) & tasks
-            broken.append((group, taking, _derive(producer, part.min(), failure)))
+            broken.append((group, taking, _derive(producer, part, failure)))
         back = producer.layer.can_run_again(results & producer.released)
         if back:
             move(ledger, producer, back, RELEASED, WAITING)
@@ -98,11 +99,15 @@ def _failures_in(group: Group, tasks: BitMap) -> list[tuple[int, int, Failure]]:
     return [section for start, stop in pairs for section in group.failures.sections(start, stop)]
 
 
-def _derive(group: Group, index: int, failure: Failure) -> Failure:
-    """Return the failure of what depends on failed tasks; `index` is the first of them."""
+def _derive(group: Group, failed: BitMap, failure: Failure) -> Failure:
+    """Return the failure of tasks that take results of these, which failed for one reason."""
     if "origin" in failure:
         return failure
-    text = f"it depends on {group.name}[{index}], which failed: {failure['text']}"
+    index = failed.min()
+    which = f"{group.name}[{index}], which"
+    if len(failed) > 1:
+        which = f"tasks of {group.name}, [{index}] the first of them, which"
+    text = f"it depends on {which} failed: {failure['text']}"
     return {**failure, "text": text, "origin": [group.id, index]}
 
 
@@ -146,8 +151,8 @@ def fail(
             taking = consumer.layer.consumers_of(group.id, tasks)
             taking &= consumer.waiting | consumer.ready
             if taking:
-                origin = (consumer.layer.inputs_of(taking)[group.id] & tasks).min()
-                stack.append((consumer, taking, _derive(group, origin, failure)))
+                taken = consumer.layer.inputs_of(taking)[group.id] & tasks
+                stack.append((consumer, taking, _derive(group, taken, failure)))
     for group, tasks in failed:
         if group.layer.has_inputs:
             settle_inputs(ledger, group, tasks)
@@ -277,9 +282,11 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
                 given_up.append((group, BitMap((index,)), failure))
         work += requeue(ledger, assignment, left)
     for group in list(worker.holds.values()):
-        held = group.holders[worker.peer].copy()
+        held = group.holders.get(worker.peer)
+        if held is None:
+            continue  # released by the failures that a loss before it brought about
         lost = f"worker {worker.name} is gone ({reason})"
-        work += remove_claim(ledger, group, worker, held, lost, tell=False)
+        work += remove_claim(ledger, group, worker, held.copy(), lost, tell=False)
     for number in worker.knows:
         ledger.groups[number].known_by.pop(worker.peer)
     ledger.placement.on_worker_gone(worker)
@@ -309,22 +316,28 @@ def _lose_expected(ledger: Ledger, worker: Worker, reason: str) -> None:
 
 def retry(ledger: Ledger, group: Group, tasks: BitMap, reason: str) -> None:
     """Run the failed among these tasks again, and the failed tasks that they depend on."""
-    stack = [(group, tasks)]
+    stack = [(group, tasks & group.failed)]
     work: Work = []
+    passed: dict[GroupId, BitMap] = {}
     while stack:
         group, tasks = stack.pop()
+        # Released ones will be computed for those that take their results: what they need, too.
+        lower = group.layer.can_run_again(tasks & group.released)
+        if lower:
+            before = passed.get(group.id, BitMap())
+            lower = lower - before
+            passed[group.id] = before | lower
         tasks = group.layer.can_run_again(tasks & group.failed)
-        if not tasks:
-            continue
-        move(ledger, group, tasks, FAILED, WAITING)
-        group.counters.on_retried()
-        for counts in (group.raised, group.crashes):
-            for index in [i for i in counts if i in tasks]:
-                del counts[index]
-        tell_reopened(ledger, group, tasks, reason)
-        work.append((group, tasks))
-        if group.layer.has_inputs:
-            for number, results in group.layer.inputs_of(tasks).items():
+        if tasks:
+            move(ledger, group, tasks, FAILED, WAITING)
+            group.counters.on_retried()
+            for counts in (group.raised, group.crashes):
+                for index in [i for i in counts if i in tasks]:
+                    del counts[index]
+            tell_reopened(ledger, group, tasks, reason)
+            work.append((group, tasks))
+        if (tasks or lower) and group.layer.has_inputs:
+            for number, results in group.layer.inputs_of(tasks | lower).items():
                 if number in ledger.groups:
                     stack.append((ledger.groups[number], results))
     await_inputs(ledger, work)

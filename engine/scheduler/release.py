@@ -1,7 +1,8 @@
 """Release: tasks that nobody wants are let go, their results freed, and groups without any other
 task forgotten.
 
-A task is wanted while a client holds its future or an unfinished task takes its result.
+A task is wanted while a client holds its future, a data set has it, or an unfinished task takes its
+result; and while it is unfinished, if a client asked that it be computed in any case.
 
 Law: `settle` is the only way to let tasks go, and it asks for every task whether it is wanted;
 callers name candidates. Payloads and groups are dropped only when nothing that is kept could ask
@@ -57,6 +58,10 @@ def find_unwanted(group: Group, tasks: BitMap) -> BitMap:
         if not tasks:
             return tasks
         tasks -= held
+    if group.published:
+        tasks -= group.published
+    if group.kept:
+        tasks -= group.kept & group.unfinished()
     for consumer in group.consumers.values():
         if not tasks:
             return tasks

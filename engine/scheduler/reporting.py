@@ -10,8 +10,10 @@ from typing import Any
 from ..diagnostics.building import build_snapshot
 from ..diagnostics.counters import STATES
 from ..diagnostics.snapshot import Snapshot, WorkerRow
+from ..messages import GetHolders, HoldersGiven
 from .ledger import Ledger
-from .peers import Worker
+from .peers import Client, Worker
+from .runs import runs_of, tasks_of
 
 
 def build(
@@ -58,6 +60,26 @@ def describe(ledger: Ledger) -> dict[str, Any]:
         "clients": len(ledger.clients),
         "groups": len(ledger.groups),
     }
+
+
+def find_holders(ledger: Ledger, client: Client, message: GetHolders) -> None:
+    """Answer who has which results, one row for each group and worker."""
+    if message.tasks is None:
+        asked = {number: group.done for number, group in ledger.groups.items()}
+    else:
+        asked = tasks_of(message.tasks, "GetHolders")
+    rows: list[list[Any]] = []
+    for number, tasks in asked.items():
+        group = ledger.groups.get(number)
+        if group is None:
+            continue  # released
+        count = len(group.done)
+        each = group.bytes_of(count) / count if count else 0.0
+        for peer, held in group.holders.items():
+            found = runs_of(held & tasks)
+            if found:
+                rows.append([number, group.name, ledger.workers[peer].name, found, each])
+    ledger.outbox.send(client.peer, HoldersGiven(message.request, rows))
 
 
 def describe_worker(worker: Worker) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pyroaring import BitMap
 
 from ..errors import PeerError
-from ..ids import MAX_TASKS
+from ..ids import MAX_TASKS, GroupId
 from ..messages import Runs
 
 V = TypeVar("V")
@@ -77,6 +77,22 @@ def set_of_runs(runs: Runs, what: str = "runs") -> BitMap:
             raise PeerError(f"{what}: [{start}, {stop}) after {last} is not a run")
         found.add_range(start, stop)
         last = stop
+    return found
+
+
+def tasks_of(rows: list[list[Any]], what: str) -> dict[GroupId, BitMap]:
+    """Return rows ``[group, runs]`` from the wire as sets by group, none of them empty.
+
+    Raises:
+        PeerError: they are not such rows.
+    """
+    found: dict[GroupId, BitMap] = {}
+    for row in rows:
+        if len(row) != 2 or type(row[0]) is not int or not isinstance(row[1], list):
+            raise PeerError(f"{what}: {str(row)[:80]} is no row of a group and runs")
+        tasks = set_of_runs(row[1], what)
+        if tasks:
+            found[row[0]] = found.get(row[0], BitMap()) | tasks
     return found
 
 

@@ -55,5 +55,7 @@ class Session:
             "memory_limit_bytes": self.info.get("memory_limit_bytes", 0),
             "pid": self.info.get("pid", 0),
             "host": self.info.get("host", ""),
+            "version": self.info.get("version", ""),
+            "python": self.info.get("python", ""),
             "stats": dict(self.stats),
         }

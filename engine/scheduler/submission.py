@@ -16,6 +16,7 @@ from ..messages import (
     Failure,
     GroupRefused,
     HoldTasks,
+    KeepTasks,
     SubmitGroup,
     TasksFailed,
     WantResults,
@@ -115,6 +116,8 @@ def extend(ledger: Ledger, client: Client, message: ExtendGroup) -> None:
             producer = ledger.groups.get(number)
             if producer is not None:
                 producer.consumers[group.id] = group
+                if producer is not group and producer.depth >= group.depth:
+                    group.depth = group.counters.depth = producer.depth + 1
         pin_inputs(ledger, group, start, stop)
     _add_tasks(ledger, group, client, start, stop, has_inputs=has_edges)
 
@@ -150,6 +153,14 @@ def hold(ledger: Ledger, client: Client, message: HoldTasks) -> None:
     for first, last in zip(failed[::2], failed[1::2], strict=True):
         for start, stop, failure in group.failures.sections(first, last):
             ledger.outbox.failed(client.peer, group.id, set_of(start, stop), failure)
+
+
+def keep(ledger: Ledger, client: Client, message: KeepTasks) -> None:
+    """Tasks are to be computed whether anybody wants their results or not."""
+    tasks = set_of_runs(message.runs, "KeepTasks")
+    group = ledger.groups.get(message.group)
+    if group is not None:  # else: all of it is over
+        group.kept |= tasks & group.unfinished()
 
 
 def _tell_gone(ledger: Ledger, client: Client, group: GroupId, runs: list[int], name: str) -> None:

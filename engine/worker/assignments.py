@@ -14,6 +14,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from ..errors import PeerError
+from ..executor.inputs import take_levels
 from ..ids import AssignmentId, Digest, GroupId
 from ..messages import Blob, Runs, RunSpan
 from . import runs as runs_
@@ -83,6 +84,8 @@ class WorkGroup:
                 else s
                 for s in self.layer["args"]
             ]
+        elif self.kind == "fold" and self.layer["initial"] is not None:
+            layer["initial"] = self.layer["initial"].hex()
         return layer
 
 
@@ -132,6 +135,10 @@ class Assignment:
         if self.group.kind == "graph":
             return self._graph_needs(start, stop)
         spans: dict[GroupId, list[tuple[int, int]]] = {}
+        if self.group.kind == "fold":
+            for group, first, last in take_levels(self.group.layer, start, stop):
+                spans.setdefault(group, []).append((first, last))
+            return {group: runs_.normalize(some) for group, some in spans.items()}
         for spec in self.group.layer["args"]:
             if spec[0] == "same":
                 spans.setdefault(spec[1], []).append((start + spec[2], stop + spec[2]))
@@ -194,7 +201,10 @@ class Assignment:
 
 def _digests_of(layer: dict[str, Any]) -> list[Digest]:
     digests = [layer["function"]]
-    if layer["kind"] == "each":
+    if layer["kind"] == "fold":
+        if layer["initial"] is not None:
+            digests.append(layer["initial"])
+    elif layer["kind"] == "each":
         digests += [spec[1] for spec in layer["args"] if spec[0] == "blob"]
     return list(dict.fromkeys(digests))
 

@@ -59,7 +59,12 @@ class Driver:
         return group
 
     def fold(
-        self, source: int, offset: int, count: int, fanin: int, initial: bool = False,
+        self,
+        source: int,
+        offset: int,
+        count: int,
+        fanin: int,
+        initial: bool = False,
         **options: int,
     ) -> int:
         """Submit a tree over results of a group; return its number."""
@@ -156,7 +161,11 @@ def ints(code: str, numbers: list[int]) -> bytes:
 
 
 def make_fold(
-    group: int, offset: int, count: int, fanin: int, initial: bytes | None = None,
+    group: int,
+    offset: int,
+    count: int,
+    fanin: int,
+    initial: bytes | None = None,
     n: int | None = None,
 ) -> dict[str, Any]:
     """Return the wire form of a tree; its number of tasks is counted level by level."""

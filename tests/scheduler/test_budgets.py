@@ -9,7 +9,7 @@ from cellspan.engine.ids import make_group_id
 from cellspan.engine.messages import ExtendGroup, Message, RunSpan, SpanDone, SubmitGroup, TasksDone
 from cellspan.engine.scheduler.core import SchedulerCore
 
-from .driver import CLIENT, FUNCTION, WORKER, ints
+from .driver import CLIENT, FUNCTION, WORKER, ints, make_fold
 
 BLOBS = {FUNCTION: b"function"}
 
@@ -43,6 +43,20 @@ def test_memory_of_a_pending_mapped_task() -> None:
     core = make_core()
     n = 1_000_000
     assert measure(lambda: core.handle(CLIENT, make_map(n), 0.0)) / n <= 16
+
+
+def test_memory_of_a_pending_tree_is_flat() -> None:
+    """A tree is kept as runs: a thousand times the tasks take no more bytes."""
+
+    def kept(n: int, tree: dict[str, object]) -> int:
+        core = make_core()
+        core.handle(CLIENT, make_map(n), 0.0)
+        message = SubmitGroup(make_group_id(CLIENT, 2), "tree", tree, dict(BLOBS), {}, False)
+        return measure(lambda: core.handle(CLIENT, message, 0.0))
+
+    source = make_group_id(CLIENT, 1)
+    small, large = (kept(n, make_fold(source, 0, n, 8)) for n in (10_000, 10_000_000))
+    assert large < small + 10_000 and large < 20_000
 
 
 def test_memory_of_a_pending_graph_task() -> None:

@@ -15,6 +15,7 @@ from cellspan.engine.messages import (
     CloseGroup,
     DataStored,
     HoldTasks,
+    KeepTasks,
     ReleaseTasks,
     RetryTasks,
     SpanDone,
@@ -92,6 +93,16 @@ class Scheduling(RuleBasedStateMachine):
         run = [task for k, task in enumerate(futures) if task == (group, first + k)]
         self.world.submit_fold(client, group, first, len(run), fanin, initial)
 
+    @rule(c=small, n=st.integers(1, 24), fanin=st.integers(2, 4), drop=st.booleans())
+    def submit_each_and_fold(self, c: int, n: int, fanin: int, drop: bool) -> None:
+        client = self.client(c)
+        source = self.world.submit_each(client, n)
+        self.world.submit_fold(client, source, 0, n, fanin)
+        if drop:
+            for index in range(n):
+                del client.futures[source, index]
+            self.world.say(client.peer, ReleaseTasks(source, [0, n]))
+
     @rule(c=small)
     def submit_graph(self, c: int) -> None:
         self.world.submit_graph(self.client(c))
@@ -147,6 +158,22 @@ class Scheduling(RuleBasedStateMachine):
                 continue
             other.futures.setdefault(task, "pending")
             self.world.say(other.peer, HoldTasks(task[0], [task[1], task[1] + 1]))
+
+    @rule(c=small, d=small, f=small, n=st.integers(0, 6), name=st.sampled_from("ab"))
+    def publish(self, c: int, d: int, f: int, n: int, name: str) -> None:
+        """Of one's own futures, or of another's that may be gone soon, or were never to be."""
+        client, other = self.client(c), self.client(d)
+        tasks = [t for t in self.some_futures(other, f, n) if t[0] not in other.refused]
+        self.world.publish(client, name, tasks)
+
+    @rule(c=small, name=st.sampled_from("ab"))
+    def unpublish(self, c: int, name: str) -> None:
+        self.world.unpublish(self.client(c), name)
+
+    @rule(c=small, f=small, n=st.integers(1, 6))
+    def keep(self, c: int, f: int, n: int) -> None:
+        client = self.client(c)
+        self.world.say(client.peer, KeepTasks(*self.group_runs(client, f, n)))
 
     @rule(c=small, f=small, n=st.integers(1, 6))
     def want(self, c: int, f: int, n: int) -> None:
@@ -256,6 +283,8 @@ class Scheduling(RuleBasedStateMachine):
             self.world.add_worker(2)
         self.world.settle()
         self.world.check_end()
+        for name in list(self.world.datasets):
+            self.world.unpublish(self.client(0), name)
         for client in list(self.world.clients):
             self.world.lose_client(client)
         self.world.settle()

@@ -13,14 +13,17 @@ from typing import Any
 
 from cellspan.engine.ids import make_group_id
 from cellspan.engine.messages import (
+    Accepted,
     CancelTasks,
     DataStored,
+    Declined,
     DefineGroup,
     ExtendGroup,
     ForgetGroup,
     FreeResults,
     GroupRefused,
     Message,
+    PublishDataset,
     Runs,
     RunSpan,
     SpanDone,
@@ -31,6 +34,7 @@ from cellspan.engine.messages import (
     TasksDone,
     TasksFailed,
     TasksReopened,
+    UnpublishDataset,
 )
 from cellspan.engine.scheduler.core import SchedulerCore
 
@@ -230,6 +234,7 @@ class ModelClient:
         self.peer = peer
         self.futures: dict[Task, Any] = {}
         self.refused: dict[int, str] = {}
+        self.answer: Accepted | Declined | None = None
         self.serial = 0
 
     def read(self, message: Message) -> None:
@@ -251,6 +256,8 @@ class ModelClient:
                     self.futures[group, index] = "pending"
             case GroupRefused(group, text):
                 self.refused[group] = text
+            case Accepted() | Declined():
+                self.answer = message
             case _:
                 raise AssertionError(f"a client got {message}")
 
@@ -267,6 +274,7 @@ class World:
         self.inputs: dict[Task, list[Task]] = {}
         self.layers: dict[int, dict[str, Any]] = {}
         self.open_graphs: dict[int, list[int]] = {}
+        self.datasets: dict[str, set[Task]] = {}
 
     # --- peers
 
@@ -364,8 +372,14 @@ class World:
         return self.submit(client, layer, blobs, wanted, **options)
 
     def submit_fold(
-        self, client: ModelClient, source: int, offset: int, count: int, fanin: int,
-        initial: bool = False, **options: int,
+        self,
+        client: ModelClient,
+        source: int,
+        offset: int,
+        count: int,
+        fanin: int,
+        initial: bool = False,
+        **options: int,
     ) -> int:
         """Submit a tree; the client holds its root alone."""
         layer = make_fold(source, offset, count, fanin, b"i" * 16 if initial else None)
@@ -433,6 +447,26 @@ class World:
                 found += zip(spec[2][::2], spec[2][1::2], strict=True)
         return found
 
+    # --- data sets
+
+    def publish(self, client: ModelClient, name: str, tasks: list[Task]) -> None:
+        """Publish futures in place of what had the name; they may have been released before."""
+        groups = sorted({group for group, _ in tasks})
+        rows = [[g, gather({index for group, index in tasks if group == g})] for g in groups]
+        client.answer = None
+        self.say(client.peer, PublishDataset(1, name, b"content", rows, True))
+        assert client.answer is not None
+        if isinstance(client.answer, Accepted):
+            self.datasets[name] = set(tasks)
+        else:
+            assert "released before" in client.answer.text
+
+    def unpublish(self, client: ModelClient, name: str) -> None:
+        client.answer = None
+        self.say(client.peer, UnpublishDataset(2, name))
+        was_there = self.datasets.pop(name, None) is not None
+        assert isinstance(client.answer, Accepted) == was_there
+
     # --- the oracle
 
     def compute(self, group: int, index: int, values: list[Any]) -> int:
@@ -474,6 +508,7 @@ class World:
                     worker = self.workers[state[1]]
                     assert worker.store[task] == self.value(task), f"a wrong result of {task}"
         known = {task for client in self.clients.values() for task in client.futures}
+        known |= {task for tasks in self.datasets.values() for task in tasks}
         for worker in self.workers.values():
             assert not worker.spans
             strays = set(worker.store) - known
