@@ -192,13 +192,21 @@ class SchedulerCore:
     def forget_everything(self, now: float, reason: str = "the cluster was restarted") -> None:
         """Let all futures that clients hold fail as cancelled, and forget all groups.
 
-        For a restart: the shell has the workers drop their stores.
+        For a restart: the shell has the workers drop their stores, and says `on_restarted` when
+        they have.
         """
         ledger = self.ledger
         ledger.now = now
+        ledger.is_restarting = True
         datasets.forget_all(ledger)
         recovery.forget_all(ledger, reason)
         self._finish()
+
+    def on_restarted(self, now: float) -> None:
+        """The workers have dropped their stores: they can be given data again."""
+        self.ledger.now = now
+        self.ledger.is_restarting = False
+        scatter.answer_waiting(self.ledger)
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the summary of the cluster at `now`."""

@@ -206,6 +206,7 @@ class Desk:
         server.restart(f"the cluster was restarted by {session.name}")
 
         def finish(entries: list[list[Any]]) -> None:
+            server.on_restarted()
             _say(session, Accepted(message.request))
 
         self._ask(server.workers, RestartExecutors, RESTART_S, finish)

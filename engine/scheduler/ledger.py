@@ -80,6 +80,8 @@ class Ledger:
         self.ending: dict[GroupId, Group] = {}
         # Clients that asked where to put data while there was no worker.
         self.unplaced: list[tuple[PeerId, PickWorkers]] = []
+        self.is_restarting = False
+        """Workers are to drop their stores: what was put there now would be swept away."""
         # When the balance is to be looked at again, see rebalance.py.
         self.next_balance = 0.0
         self.last_assignment: AssignmentId = 0

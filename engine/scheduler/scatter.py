@@ -1,7 +1,8 @@
 """Where scattered data goes: clients ask, put it on the workers themselves, and the workers report
 it.
 
-A client that asks while there is no worker is answered when the first one joins.
+A client that asks while there is no worker, or while workers drop their stores for a restart, is
+answered afterwards.
 
 Law: an answer promises nothing: data exists only when a worker has said so (`DataStored`). It is
 noted what goes where, so that data fails when its worker is lost before it could say so.
@@ -24,14 +25,16 @@ def pick(ledger: Ledger, client: Client, message: PickWorkers) -> None:
     """Answer where to put data, now or when there is a worker."""
     if not all(type(size) is int and size >= 0 for size in message.nbytes):
         raise PeerError("PickWorkers: sizes are whole numbers of bytes")
-    if ledger.workers:
+    if ledger.workers and not ledger.is_restarting:
         _answer(ledger, client.peer, message)
     else:
         ledger.unplaced.append((client.peer, message))
 
 
 def answer_waiting(ledger: Ledger) -> None:
-    """There is a worker: answer those who asked before."""
+    """There is a worker that keeps what it is given: answer those who asked before."""
+    if ledger.is_restarting or not ledger.workers:
+        return
     waiting, ledger.unplaced = ledger.unplaced, []
     for peer, message in waiting:
         _answer(ledger, peer, message)

@@ -253,6 +253,11 @@ class SchedulerServer:
         self.core.forget_everything(self.now(), reason)
         self._turn()
 
+    def on_restarted(self) -> None:
+        """All workers have restarted their executors, or were waited for long enough."""
+        self.core.on_restarted(self.now())
+        self.turn_soon()
+
     def turn_soon(self) -> None:
         """Have the core place and the effects carried out, once all messages of this turn are
         handled."""

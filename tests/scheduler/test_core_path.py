@@ -293,6 +293,16 @@ def test_places_for_data_are_spread_and_waited_for() -> None:
     d.expect((CLIENT, WorkersPicked(3, places)))
 
 
+def test_no_data_is_put_on_workers_that_drop_their_stores() -> None:
+    d = Driver()
+    d.core.forget_everything(d.now)
+    group = d.data(1)
+    d.say(CLIENT, PickWorkers(1, group, [10], False))
+    d.expect()
+    d.core.on_restarted(d.now)
+    d.expect((CLIENT, WorkersPicked(1, [[0, 1, WORKER, "memory://11"]])))
+
+
 def test_a_copy_is_a_holder_too() -> None:
     d = Driver(workers=2)
     group = d.each(1)

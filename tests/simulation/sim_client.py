@@ -356,12 +356,6 @@ class SimClient:
         worker = self.find_worker(address)
         if worker is None or worker.is_dead or self.is_gone:
             return
-        if worker.restarts_due:
-            # Data that is put between the scheduler's word of a restart and its arrival is swept
-            # away, and the scheduler believes that it is there: a gap that is known and left open.
-            label = f"{self.name} puts later"
-            self.world.after(FETCH_AGAIN_S, label, self._put_on, mirror, start, stop, address)
-            return
         values = self.truth.groups[mirror.group].values
         blocks: list[Block] = [
             [i, i + 1, True, [values[i : i + 1].tobytes()]] for i in range(start, stop)

@@ -47,7 +47,7 @@ class SimScheduler:
         for message in messages:
             self.received[type(message).__name__] += 1
             if isinstance(message, ExecutorsRestarted):
-                self.restarting.discard((peer, message.request))
+                self._on_restarted({(peer, message.request)})
                 continue
             try:
                 self.core.handle(peer, message, self.world.now)
@@ -60,6 +60,7 @@ class SimScheduler:
         """A worker's link is gone."""
         if self.links.pop(peer, None) is not None:
             self.core.remove_worker(peer, reason, self.world.now)
+            self._on_restarted({asked for asked in self.restarting if asked[0] == peer})
             self._check()
             self.turn_soon()
 
@@ -78,7 +79,14 @@ class SimScheduler:
         for peer in workers:
             self.restarting.add((peer, self._restarts))
             self.links[peer].send(0, [RestartExecutors(self._restarts)])
+        self._on_restarted(set())
         self.turn_soon()
+
+    def _on_restarted(self, answered: set[tuple[int, int]]) -> None:
+        """Workers have restarted, or are gone; when all have, data may be put again."""
+        self.restarting -= answered
+        if not self.restarting and self.core.ledger.is_restarting:
+            self.core.on_restarted(self.world.now)
 
     def turn_soon(self) -> None:
         """Have a turn when all that has come by then is handled."""
