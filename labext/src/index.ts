@@ -2,6 +2,7 @@
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { commandsPlugin } from './plugins/commandsPlugin';
 import { modelPlugin } from './plugins/modelPlugin';
+import { outputPlugin } from './plugins/outputPlugin';
 import { panelPlugin } from './plugins/panelPlugin';
 import { launcherPlugin, runningPlugin, statusPlugin } from './plugins/placesPlugins';
 import { viewsPlugin } from './plugins/viewsPlugin';
@@ -13,6 +14,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   panelPlugin,
   commandsPlugin,
   viewsPlugin,
+  outputPlugin,
   statusPlugin,
   runningPlugin,
   launcherPlugin

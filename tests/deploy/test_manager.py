@@ -233,6 +233,30 @@ def test_a_start_that_fails_leaves_nothing(start: Any, place: Path) -> None:
     assert not [p for p in psutil.Process().children() if "sleep" in p.name()]
 
 
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        ("exit 3", "ended with exit code 3"),
+        ("kill -9 $$", "was killed by SIGKILL"),
+        ("kill -40 $$", "was killed by signal 40"),
+        ("exec >&-; exec sleep 60", "runs, but does not answer"),
+    ],
+)
+def test_an_interpreter_that_ends_at_once_is_named(
+    start: Any, place: Path, monkeypatch: pytest.MonkeyPatch, script: str, end: str
+) -> None:
+    monkeypatch.setattr(manager, "END_WAIT_S", 0.5)
+    bad = place / "python"
+    bad.write_text(f"#!/bin/sh\necho its last words >&2\n{script}\n")
+    bad.chmod(0o755)
+    with pytest.raises(StartFailed) as caught:
+        start("x", interpreter=str(bad))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"cluster 'x' did not start: {bad} {end}"
+    assert lines[1:] == ["--- last lines of scheduler.log ---", "its last words"]
+    assert list((place / "run" / "cellspan").iterdir()) == []
+
+
 def test_workers_that_cannot_start(
     start: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,16 @@ def test_long_names_are_cut_to_their_column_and_told_in_full() -> None:
     assert columns["full_name"] == [name]
 
 
+@pytest.mark.parametrize("count", [0, 2, 7, 60])
+def test_the_height_in_use_is_that_of_a_figure_made_to_fit(count: int) -> None:
+    snapshot = take_snapshot([make_group(i) for i in range(1, count + 1)])
+    plot = groups.figure(None)
+    highest = plot.height
+    groups.fit(plot, snapshot)
+    note = views.view_columns("groups", snapshot)["groups_note"]
+    assert note["height_px"] == [plot.height] and plot.height <= highest
+
+
 # --- activity ----------------------------------------------------------------------------------
 
 
@@ -208,7 +218,7 @@ def test_the_line_of_slots_covers_the_time(snapshot: Snapshot) -> None:
     assert bool(line["x"]) == any(snapshot.activity.slots)
     if line["x"]:
         assert line["x"][0] == pytest.approx(snapshot.activity.start - snapshot.time)
-        assert line["x"] == sorted(line["x"]) and line["x"][-1] <= 0.0
+        assert line["x"] == sorted(line["x"]) and line["x"][-1] == 0.0
 
 
 @pytest.mark.parametrize("length", [0.5, 3, 59, 61, 600, 3599, 5 * 3600, 90 * 3600, 900 * 3600])

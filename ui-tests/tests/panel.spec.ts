@@ -1,5 +1,6 @@
 /** The panel by itself: bad input, failures, clusters from elsewhere, logs, and use by keyboard. */
-import { expect, test } from '@jupyterlab/galata';
+import { expect } from '@jupyterlab/galata';
+import type { Locator } from '@playwright/test';
 import {
   card,
   openForm,
@@ -8,13 +9,9 @@ import {
   setTheme,
   Shell,
   START_MS,
-  stopAll,
+  test,
   THEMES
 } from './support';
-
-test.afterEach(async ({ page }) => {
-  await stopAll(page);
-});
 
 for (const theme of THEMES) {
   test(`bad input is explained beside its field (${theme})`, async ({ page }) => {
@@ -138,6 +135,56 @@ test('a name in use, a worker count of 0 and an attach without a notebook are re
   await form.getByLabel('Name').fill('only');
   await form.getByLabel('Name').press('Enter');
   await expect(form.getByRole('alert')).toHaveText('There is a cluster named “only” already.');
+});
+
+/** Go on by Tab until an element has the focus. */
+async function tabTo(target: Locator): Promise<void> {
+  const isFocused = (): Promise<boolean> => target.evaluate(node => node.matches(':focus'));
+  for (let presses = 0; presses < 30 && !(await isFocused()); presses++) {
+    await target.page().keyboard.press('Tab');
+  }
+  await expect(target).toBeFocused();
+}
+
+test('a cluster is started, scaled and stopped by keyboard alone', async ({ page }) => {
+  const { keyboard } = page;
+  await keyboard.press('Control+Alt+K');
+  const panel = page.getByRole('region', { name: 'Clusters', exact: true });
+  await expect(panel).toBeVisible();
+  await tabTo(panel.getByRole('button', { name: /new cluster/i }).first());
+  await keyboard.press('Enter');
+
+  const form = page.getByRole('form', { name: 'New cluster' });
+  await expect(form.getByLabel('Name')).toBeFocused(); // its text is selected: typing replaces it
+  await keyboard.type('by-keys');
+  await keyboard.press('Tab');
+  await keyboard.type('1');
+  await keyboard.press('Tab');
+  await keyboard.type('1');
+  await tabTo(form.getByLabel('Lifetime'));
+  await keyboard.press('ArrowDown');
+  await keyboard.press('ArrowDown');
+  await expect(form.getByLabel('Lifetime')).toHaveValue('detached');
+  await tabTo(form.getByRole('button', { name: 'Start' }));
+  await page.screenshot({ path: picture('keyboard') });
+  await keyboard.press('Enter');
+  const cluster = card(page, 'by-keys');
+  await expect(cluster.getByText('Running', { exact: true })).toBeVisible({ timeout: START_MS });
+
+  // The form took the focus along when it closed, so it is the panel's shortcut again.
+  await keyboard.press('Control+Alt+K');
+  const workers = cluster.getByRole('textbox', { name: 'Number of workers' });
+  await tabTo(workers);
+  await keyboard.press('ArrowUp');
+  await expect(cluster.getByText('2 there')).toBeHidden();
+  await expect(workers).toHaveValue('2');
+  await keyboard.press('Control+Alt+K');
+  await tabTo(cluster.getByRole('button', { name: 'Stop Cluster…' }));
+  await keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  await tabTo(dialog.getByRole('button', { name: 'Stop' }));
+  await keyboard.press('Enter');
+  await expect(cluster).toBeHidden({ timeout: START_MS });
 });
 
 test('nothing sticks out of the narrowest panel', async ({ page }) => {

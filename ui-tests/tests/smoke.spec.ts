@@ -1,4 +1,5 @@
-import { expect, test } from '@jupyterlab/galata';
+import { expect } from '@jupyterlab/galata';
+import { test } from './support';
 
 test('the lab extension is installed and all its plugins start', async ({ page }) => {
   const plugins = await page.evaluate(() =>

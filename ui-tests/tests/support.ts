@@ -1,5 +1,8 @@
-/** What the journeys share: opening the panel, its cards and form, and clusters started by the command line. */
-import { expect, type IJupyterLabPageFixture } from '@jupyterlab/galata';
+/**
+ * What the journeys share: a page whose errors fail the test, the panel with its cards and form, notebooks,
+ * pictures, and clusters started by the command line.
+ */
+import { expect, type IJupyterLabPageFixture, test as galataTest } from '@jupyterlab/galata';
 import type { Locator, Page } from '@playwright/test';
 
 export type LabPage = IJupyterLabPageFixture;
@@ -8,6 +11,37 @@ export type LabPage = IJupyterLabPageFixture;
 export const START_MS = 30_000;
 
 export const THEMES = ['light', 'dark'] as const;
+
+/** Leaves no cluster behind, and fails if the page had an error. */
+export const test = galataTest.extend<{ cleanPage: undefined }>({
+  cleanPage: [
+    async ({ page }, use) => {
+      const errors: string[] = [];
+      page.on('pageerror', error => {
+        if (!isOfSplash(error)) {
+          errors.push(error.stack ?? error.message);
+        }
+      });
+      await use(undefined);
+      await stopAll(page);
+      expect(errors).toEqual([]);
+    },
+    { auto: true }
+  ]
+});
+
+/**
+ * JupyterLab's own splash screen, shown twice in a row, is removed twice. It is so by a timer, which is all
+ * that there is on the stack; whatever else removes elements has been called by something.
+ */
+function isOfSplash(error: Error): boolean {
+  const frames = (error.stack ?? '').split('\n').filter(line => /^\s+at /.test(line));
+  return (
+    error.message.includes("'removeChild'") &&
+    frames.length === 1 &&
+    /\/static\/lab\/jlab_core\./.test(frames[0] ?? '')
+  );
+}
 
 export async function setTheme(page: LabPage, theme: (typeof THEMES)[number]): Promise<void> {
   await (theme === 'dark' ? page.theme.setDarkTheme() : page.theme.setLightTheme());
@@ -38,6 +72,59 @@ export async function openForm(page: Page, panel: Locator): Promise<Locator> {
   const form = page.getByRole('form', { name: 'New cluster' });
   await expect(form).toBeVisible();
   return form;
+}
+
+/** Open a notebook, and wait for its kernel. */
+export async function openNotebook(page: LabPage, path: string): Promise<void> {
+  await page.evaluate(async file => {
+    await window.jupyterapp.commands.execute('docmanager:open', { path: file });
+  }, path);
+  await expect(page.getByText('Python 3 (ipykernel) | Idle')).toBeVisible({ timeout: START_MS });
+}
+
+/** Write a notebook of these cells. */
+export async function writeNotebook(page: LabPage, path: string, cells: string[]): Promise<void> {
+  const notebook = {
+    cells: cells.map((source, place) => ({
+      cell_type: 'code',
+      execution_count: null,
+      id: `cell-${String(place)}`,
+      metadata: {},
+      outputs: [],
+      source
+    })),
+    metadata: {
+      kernelspec: { display_name: 'Python 3 (ipykernel)', language: 'python', name: 'python3' }
+    },
+    nbformat: 4,
+    nbformat_minor: 5
+  };
+  expect(await page.contents.uploadContent(JSON.stringify(notebook), 'text', path)).toBe(true);
+}
+
+/** What a pane has painted, as a string that is another one when the picture is. */
+function readFigure(pane: Locator): Promise<string> {
+  return pane.evaluate(node => {
+    const canvases: HTMLCanvasElement[] = [];
+    const collect = (root: ParentNode): void => {
+      for (const element of root.querySelectorAll('*')) {
+        if (element instanceof HTMLCanvasElement) {
+          canvases.push(element);
+        }
+        if (element.shadowRoot) {
+          collect(element.shadowRoot);
+        }
+      }
+    };
+    collect(node);
+    return canvases.map(canvas => canvas.toDataURL()).join();
+  });
+}
+
+/** Wait until another picture is painted. */
+export async function expectToMove(pane: Locator): Promise<void> {
+  const before = await readFigure(pane);
+  await expect.poll(() => readFigure(pane)).not.toBe(before);
 }
 
 /** Python beside the browser, on the tested server's machine and with its clusters: a kernel of its own. */

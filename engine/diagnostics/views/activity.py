@@ -98,10 +98,12 @@ def columns(snapshot: Snapshot) -> Columns:
         for i in range(len(activity.slots) + 1)
     ]
     has_slots, has_work = any(activity.slots), bool(activity.busy)
+    # A bin that has just begun is left out (see ActivityRing), but slots are there until now.
+    to_now = [*edges[:-1], 0.0]
     order = range(len(activity.ids) - 1, -1, -1)
     return {
         "activity": _areas_of(activity, edges),
-        "activity_slots": _steps_of(edges, activity.slots) if has_slots else {"x": [], "y": []},
+        "activity_slots": _steps_of(to_now, activity.slots) if has_slots else {"x": [], "y": []},
         "activity_ticks": _ticks_of(edges) if has_work else {"x": [], "text": []},
         "activity_title": {"text": ["time ago"] if has_work else []},
         "activity_legend": {

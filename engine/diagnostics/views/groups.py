@@ -55,7 +55,8 @@ STATE_PX = 300
 
 def figure(theme: Theme | None) -> Any:
     """Return the picture. Sources: `groups`, a row per group; `groups_note`, shown if there is
-    none."""
+    none, which also has how much of the figure's height is in use, for a page that has to be
+    brief."""
     rows = MAX_ROWS + 1
     plot = make_plot(
         theme,
@@ -86,7 +87,7 @@ def figure(theme: Theme | None) -> Any:
     _add_texts(plot, theme, source)
     _add_head(plot, theme)
     _add_hover(plot, source)
-    note = make_source("groups_note", "text")
+    note = make_source("groups_note", "text", "height_px")
     add_text(plot, theme, note, "muted", x=0.5, y=-2, text="text", text_align="center")
     return plot
 
@@ -98,15 +99,23 @@ def columns(snapshot: Snapshot) -> Columns:
     names = ("y", "color", *EDGES, *TEXTS, *DETAILS)
     return {
         "groups": {name: [value[name] for value in values] for name in names},
-        "groups_note": {"text": [] if rows else ["no groups yet"]},
+        "groups_note": {
+            "text": ["" if rows else "no groups yet"],
+            "height_px": [_height_of(len(rows))],
+        },
     }
 
 
 def fit(plot: Any, snapshot: Snapshot) -> None:
     """Make the figure as high as the rows of this snapshot are."""
     rows = max(len(_choose_rows(snapshot)), 3)
-    plot.height = HEAD_PX + rows * ROW_PX
+    plot.height = _height_of(rows)
     plot.y_range.start = -rows
+
+
+def _height_of(rows: int) -> int:
+    """Return the height of so many rows, and of the note where there are none."""
+    return HEAD_PX + max(rows, 3) * ROW_PX
 
 
 # --- drawing -----------------------------------------------------------------------------------

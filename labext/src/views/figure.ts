@@ -5,11 +5,16 @@
  * Two ways lead colours into it. Axes, grids and titles read --bk-* variables when they paint (see
  * views.css). What glyphs draw does not: such models carry tags `role:property`, and the colours of
  * the roles are the --cellspan-ROLE variables of the page.
+ *
+ * A source may have a column `height_px`: how much of the figure's height is in use. It is handed to the
+ * stylesheet, which may cut off the rest.
  */
 import type { ViewColumns } from '../tokens';
 
 /** What is used of BokehJS here: its own types are not strict enough for our compiler settings. */
 interface IModel {
+  /** Of sources alone. */
+  readonly data?: unknown;
   readonly tags: readonly unknown[];
   readonly properties: object;
   setv(values: Record<string, unknown>): void;
@@ -45,6 +50,7 @@ export class Figure {
     const { embed } = await import('./bokeh');
     const views = await embed.embed_item(item as Parameters<typeof embed.embed_item>[0], node);
     const figure = new Figure(node, views as unknown as IViews);
+    figure.tellHeight();
     figure.repaint();
     return figure;
   }
@@ -59,6 +65,7 @@ export class Figure {
         }
       }
     }
+    this.tellHeight();
   }
 
   /** Take the colours of the page again, and paint. */
@@ -82,6 +89,17 @@ export class Figure {
 
   dispose(): void {
     this.views.clear();
+  }
+
+  private tellHeight(): void {
+    for (const document of this.documents()) {
+      for (const { data } of document.all_models) {
+        const height = (data as { height_px?: readonly number[] } | undefined)?.height_px?.at(0);
+        if (height !== undefined) {
+          this.node.style.setProperty('--cellspan-figure-height', `${String(height)}px`);
+        }
+      }
+    }
   }
 
   private documents(): IDocument[] {
