@@ -40,6 +40,8 @@ MEASURES = {
     "array_executors": ("100 MB array to another process of the worker", "lower"),
     "array_workers": ("100 MB array to another worker", "lower"),
 }
+LEAST_BYTES = 0.1
+"""Memory per task below this cannot be told from noise of the process's size."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -77,18 +79,17 @@ def show(row: dict[str, Any] | None) -> str:
         return f"{value:,.0f}/s" + (
             f" (n={row['n']:,})" if row["n"] not in (100_000, 1_000_000, 20_000, 8_191) else ""
         )
-    return f"{max(value, 0):,.1f} {unit}"
+    return f"{value:,.1f} {unit}" if value >= LEAST_BYTES else f"< {LEAST_BYTES} {unit}"
 
 
 def ratio(ours: dict[str, Any] | None, theirs: dict[str, Any] | None, better: str) -> str:
     """Return how many times better ours is (above 1 is better), or a dash."""
-    if not ours or not theirs or not ours.get("value") or not theirs.get("value"):
+    if not ours or not theirs or ours.get("value") is None or theirs.get("value") is None:
         return "-"
-    quotient = (
-        ours["value"] / theirs["value"]
-        if better == "higher"
-        else theirs["value"] / max(ours["value"], 1e-12)
-    )
+    mine, other = ours["value"], theirs["value"]
+    if ours["unit"] == "B/task":
+        mine, other = max(mine, LEAST_BYTES), max(other, LEAST_BYTES)
+    quotient = mine / other if better == "higher" else other / mine
     return f"{quotient:,.0f}x" if quotient >= 10 else f"{quotient:.2f}x"
 
 
