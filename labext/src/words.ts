@@ -1,4 +1,5 @@
 /** Sentences about a cluster that stand in more than one place. */
+import { formatCount } from './format';
 import type { ICluster, Lifetime, Translations } from './tokens';
 
 export function stateText(cluster: ICluster, trans: Translations): string {
@@ -12,6 +13,12 @@ export function stateText(cluster: ICluster, trans: Translations): string {
     case 'running':
       return cluster.answers ? trans.__('Running') : trans.__('Does not answer');
   }
+}
+
+/** How many tasks run. */
+export function runningText(running: number, trans: Translations): string {
+  // %1 is the bare number, which chooses singular or plural.
+  return trans._n('%2 task running', '%2 tasks running', running, formatCount(running));
 }
 
 /** When it ends by itself, in a few words. */

@@ -1,5 +1,7 @@
 import { attachAt, loadsMagics } from '../attach';
+import { nullTranslator } from '@jupyterlab/translation';
 import { formatBytes, formatCount, parseBytes } from '../format';
+import { runningText } from '../words';
 
 function apply(source: string, cursor: number, isLoaded = true): string {
   const { offset, text } = attachAt(source, cursor, 'one', isLoaded);
@@ -66,4 +68,10 @@ test.each([
   [1_259_999, '1.25 M']
 ])('%d tasks are %s', (count, text) => {
   expect(formatCount(count)).toBe(text);
+});
+
+test('one task runs, two tasks run', () => {
+  const trans = nullTranslator.load('cellspan');
+  expect(runningText(1, trans)).toBe('1 task running');
+  expect(runningText(2, trans)).toBe('2 tasks running');
 });

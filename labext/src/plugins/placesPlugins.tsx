@@ -7,10 +7,9 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { CommandIds } from '../commandIds';
-import { formatCount } from '../format';
 import { cellspanIcon } from '../icons';
 import { DOMAIN, ICellspanModel, ICellspanPanel, type Translations } from '../tokens';
-import { lifetimeText, stateText } from '../words';
+import { lifetimeText, runningText, stateText } from '../words';
 
 export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: '@cellspan/labextension:status',
@@ -51,7 +50,7 @@ function StatusItem(props: {
   const failed = model.clusters.filter(cluster => cluster.state === 'failed').length;
   const count = trans._n('%1 cluster', '%1 clusters', model.clusters.length);
   const bad = failed > 0 ? ` · ${trans.__('%1 failed', failed)}` : '';
-  const tasks = running > 0 ? ` · ${trans.__('%1 tasks running', formatCount(running))}` : '';
+  const tasks = running > 0 ? ` · ${runningText(running, trans)}` : '';
   return (
     <button
       type="button"

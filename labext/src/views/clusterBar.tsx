@@ -1,9 +1,8 @@
 /** What stands in the toolbar of a pane: which cluster it shows, and how that does. */
 import type { JSX } from 'react';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
-import { formatCount } from '../format';
 import type { ICellspanModel, Translations } from '../tokens';
-import { stateText } from '../words';
+import { runningText, stateText } from '../words';
 
 export function clusterBar(
   model: ICellspanModel,
@@ -31,7 +30,7 @@ function Bar(props: { model: ICellspanModel; cluster: string; trans: Translation
         <span className="cellspan-Muted">
           {trans._n('%1 worker', '%1 workers', found.workers)}
           {' · '}
-          {trans.__('%1 tasks running', formatCount(found.tasks.running))}
+          {runningText(found.tasks.running, trans)}
         </span>
       )}
     </>
