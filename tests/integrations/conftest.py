@@ -14,7 +14,7 @@ from cellspan.engine.client import Client
 from cellspan.engine.deploy import LocalCluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """One worker with two executors."""
     folder = Path(tempfile.mkdtemp(prefix="csi-", dir="/tmp"))  # short: there are sockets in it
