@@ -218,6 +218,7 @@ class Desk:
         timeout_s: float,
         finish: Callable[[list[list[Any]]], None],
     ) -> None:
+        self._server.turn_now()  # a question never overtakes what its client asked for before
         self._last_poll += 1
         number = self._last_poll
         waiting = set()

@@ -253,6 +253,10 @@ class SchedulerServer:
         self.core.forget_everything(self.now(), reason)
         self._turn()
 
+    def turn_now(self) -> None:
+        """Have all that was decided so far carried out, before something else is sent."""
+        self._turn()
+
     def on_restarted(self) -> None:
         """All workers have restarted their executors, or were waited for long enough."""
         self.core.on_restarted(self.now())
