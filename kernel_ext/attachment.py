@@ -63,11 +63,6 @@ class Attachment:
         self.cluster_name = info.name
         return client
 
-    def find_client(self, info: ClusterInfo) -> Client | None:
-        """Return the working client that was made for this cluster, if there is one."""
-        client = self._made.get(info.id)
-        return None if client is None or is_closed(client) else client
-
     def detach(self, info: ClusterInfo) -> None:
         """Close the client of a cluster that is about to stop; its variable stays, closed, for a
         clear error."""
