@@ -291,6 +291,10 @@ class RunSpan(Message):
     `holders`: ``[[group, start, stop, worker, address], ...]``: inputs that this worker lacks and
     who has them. `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
     dep_indices`` as in ExtendGroup, or an empty list where there are none.
+    An input that is neither there nor in `holders` is being computed by this worker, for a span
+    that it was given before: tasks wait for it. `passing`: nobody but tasks that were sent along
+    takes these results; a task that follows in the same piece takes them from hand to hand, and
+    they are not kept.
     """
 
     assignment: AssignmentId
@@ -303,6 +307,7 @@ class RunSpan(Message):
     inputs: list[Blob] = field(default_factory=list)
     chunks: list[list[Any]] = field(default_factory=list)
     holders: list[list[Any]] = field(default_factory=list)
+    passing: bool = False
 
 
 @dataclass(slots=True)

@@ -19,15 +19,15 @@ from .placement import Plan
 from .runs import runs_of, set_of
 
 
-def hand_out(ledger: Ledger, plan: Plan) -> None:
-    """Assign a span and tell its worker."""
+def hand_out(ledger: Ledger, plan: Plan, source: str = READY) -> None:
+    """Assign a span and tell its worker. From WAITING it is sent along with its inputs."""
     group, worker, start, stop, task_s = plan
     if group.id not in worker.knows:
         define(ledger, group, worker)
     ledger.last_assignment += 1
     number = ledger.last_assignment
     assignment = Assignment(number, group, worker, start, stop, task_s, ledger.now)
-    move(ledger, group, range(start, stop), READY, ASSIGNED, assignment=assignment)
+    move(ledger, group, range(start, stop), source, ASSIGNED, assignment=assignment)
     message = RunSpan(number, group.id, start, stop, group.is_wanted(start, stop))
     layer = group.layer
     if isinstance(layer, Graph):
@@ -38,6 +38,7 @@ def hand_out(ledger: Ledger, plan: Plan) -> None:
         message.chunks = _take_chunks(ledger, layer, worker.knows[group.id], start, stop)
     if layer.has_inputs:
         message.holders = find_holders(ledger, group, worker, start, stop)
+    message.passing = group.is_passing(start, stop)
     ledger.outbox.send(worker.peer, message)
 
 

@@ -122,7 +122,7 @@ class Placement:
         else:
             self.queueing.pop(peer, None)
         is_short = worker.load_s < self.queue_s * worker.slots and not worker.is_behind
-        if is_short and (len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots):
+        if is_short and (worker.spans < QUEUED_SPANS or tasks < 2 * worker.slots):
             self._room[peer] = worker
         else:
             self._room.pop(peer, None)
@@ -163,6 +163,11 @@ class Placement:
                 group.is_queued = False
             del queues[owner]
         return None
+
+    def charge(self, owner: PeerId, seconds: float) -> None:
+        """A client is served so many expected seconds of work beyond what was planned here."""
+        if owner in self._served:
+            self._served[owner] += seconds
 
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]

@@ -19,7 +19,7 @@ from ..messages import DataStored, Failure, SpanDone, SpanReturned, TaskFailed
 from .groups import Assignment, Group
 from .layers import Data
 from .ledger import Ledger
-from .moves import ASSIGNED, DONE, READY, WAITING, add_copy, move
+from .moves import ASSIGNED, DONE, READY, WAITING, add_copy, catch_up, move
 from .news import tell_done
 from .peers import Worker
 from .recovery import Work, await_inputs, fail, remove_claim, requeue
@@ -87,9 +87,12 @@ def _on_done(
     if group.consumers:
         results = set_of(start, stop)
         for consumer in group.consumers.values():
-            if consumer.waiting:
-                layer = consumer.layer
-                complete = layer.on_done(group.id, results, consumer.waiting, ledger.done_of)
+            pending = consumer.pending()
+            if pending:
+                complete = consumer.layer.on_done(group.id, results, pending, ledger.done_of)
+                if consumer.along:
+                    catch_up(ledger, consumer, worker, complete & consumer.along)
+                    complete &= consumer.waiting
                 move(ledger, consumer, complete, WAITING, READY)
     if group.layer.has_inputs:
         settle_inputs(ledger, group, set_of(start, stop))
