@@ -103,7 +103,11 @@ class WorkerCore:
         """The time that `next_wakeup` gave has come."""
         self._dispatcher.on_timer(now)
 
-    def handle(self, message: Message, now: float) -> None:
+    def dispatch(self, now: float) -> None:
+        """Give executors what they can do; to be called after every batch of messages."""
+        self._dispatcher.dispatch(now)
+
+    def handle(self, message: Message) -> None:
         """Take a message of the scheduler.
 
         Raises:
@@ -111,7 +115,7 @@ class WorkerCore:
         """
         match message:
             case RunSpan():
-                self._run_span(message, now)
+                self._run_span(message)
             case FreeResults():
                 self.store.free(message.group, message.runs)
                 self._sweep()
@@ -120,7 +124,7 @@ class WorkerCore:
             case ForgetGroup():
                 self._forget(message.group)
             case TakeBack():
-                self._take_back(message, now)
+                self._take_back(message)
             case RestartExecutors():
                 self._restart_all(message.request)
             case _:
@@ -147,7 +151,7 @@ class WorkerCore:
 
     # --- spans and their inputs ----------------------------------------------------------------
 
-    def _run_span(self, message: RunSpan, now: float) -> None:
+    def _run_span(self, message: RunSpan) -> None:
         group = self._groups.find(message.group)
         if group is None:
             raise PeerError(f"a span of group {message.group:x}, which was not defined")
@@ -160,15 +164,14 @@ class WorkerCore:
             raise PeerError(f"assignment {message.assignment} lacks chunks of its items")
         for key, blob in new.items():
             group.chunks[key] = self.store.next_number(), blob
-        self.assignments[message.assignment] = assignment
         needs = assignment.needs(message.start, message.stop)
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
         self._effects += fetches
-        if lost:
+        self._ledger.add(assignment)
+        if lost and not self._ledger.expected.has(lost):
             self._return_all(assignment, "inputs are not here", rows_of(lost, self._ledger.worker))
         elif not assignment.fetches:
             self._dispatcher.add(assignment)
-            self._dispatcher.dispatch(now)
 
     def on_fetched(self, number: int, blocks: list[StoredBlock], now: float) -> None:
         """Take what a fetch brought; it may be less than was asked for."""
@@ -205,19 +208,19 @@ class WorkerCore:
         if full is not None:
             self._plan.abandon(assignment)
             failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
-            runs = assignment.drop_queued([assignment.start, assignment.stop])
+            runs = assignment.drop_unbegun([assignment.start, assignment.stop])
             self._ledger.fail_all(assignment, runs, failure)
         elif not assignment.fetches:
             needs = assignment.needs(assignment.start, assignment.stop)
             lost = self._dispatcher.find_lost(needs)
-            if lost:
+            if lost and not self._ledger.expected.has(lost):
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
 
     def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
         self._plan.abandon(assignment)
-        runs = assignment.drop_queued([assignment.start, assignment.stop])
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
         self._ledger.give_back(assignment, runs, reason, missing)
 
     def put(self, blocks: list[StoredBlock]) -> str | None:
@@ -236,6 +239,7 @@ class WorkerCore:
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
             self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+            self._dispatcher.on_stored(block.group, start, stop)
 
     # --- executors -----------------------------------------------------------------------------
 
@@ -314,6 +318,7 @@ class WorkerCore:
                 self._ledger.fail_all(assignment, [start, stop], failure)
                 continue
             self._ledger.done(assignment, block, seconds, times)
+            self._dispatcher.on_stored(group, start, stop)
             seconds, times = 0.0, []
         del buffers[:used]
 
@@ -362,7 +367,7 @@ class WorkerCore:
 
     # --- taking back ---------------------------------------------------------------------------
 
-    def _take_back(self, message: TakeBack, now: float) -> None:
+    def _take_back(self, message: TakeBack) -> None:
         begun = self._ledger.begin_taking(message)
         if begun is None:
             return
@@ -378,10 +383,9 @@ class WorkerCore:
                     else:
                         piece.is_disputed = True
                         self._effects.append(Revoke(slot.executor, piece.number))
-        if assignment.fetches and not assignment.queued:
+        if assignment.fetches and not assignment.queued and not assignment.awaiting:
             self._plan.abandon(assignment)
         self._ledger.answer()
-        self._dispatcher.dispatch(now)
 
     def _restart_all(self, request: int) -> None:
         self._restart = request

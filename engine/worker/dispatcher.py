@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ..ids import GroupId
 from ..messages import Runs
 from . import runs as runs_
 from .assignments import Assignment, Needs
@@ -19,6 +20,7 @@ from .groups import Groups
 from .ledger import Ledger
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
+from .waiting import Waiting
 
 CUT_AFTER_S = 0.025
 """A piece that has run this long is cut short if another executor has nothing to do."""
@@ -35,6 +37,7 @@ class Dispatcher:
         self._store = store
         self._ledger = ledger
         self._effects = effects
+        self.waiting = Waiting(store)
         self._ready: deque[Assignment] = deque()
         self._pieces = 0
         self._executors = 0
@@ -56,28 +59,43 @@ class Dispatcher:
     def clear(self) -> None:
         """Forget all work."""
         self._ready.clear()
+        self.waiting.clear()
         for slot in self.slots.values():
             slot.running = slot.queued = None
 
     # --- feeding -------------------------------------------------------------------------------
 
     def add(self, assignment: Assignment) -> None:
-        """An assignment has all its inputs here."""
-        self._ready.append(assignment)
+        """An assignment has all inputs here, but those that are being computed here."""
+        self.waiting.admit(assignment)
+        if assignment.queued:
+            assignment.is_ready = True
+            self._ready.append(assignment)
+
+    def on_stored(self, group: GroupId, start: int, stop: int) -> None:
+        """Results have come to be here: what waited for them is next, so that they can go soon."""
+        for assignment, runs in self.waiting.on_stored(group, start, stop):
+            assignment.put_back(runs)
+            self._push(assignment)
 
     def put_back(self, assignment: Assignment, runs: Runs) -> None:
         """Tasks were not begun after all: queue them again, unless they are being taken back."""
         runs = self._ledger.collect(assignment, runs)
         if runs:
             assignment.put_back(runs)
-            if assignment not in self._ready:
-                self._ready.appendleft(assignment)
+            self._push(assignment)
+
+    def _push(self, assignment: Assignment) -> None:
+        if not assignment.is_ready:
+            assignment.is_ready = True
+            self._ready.appendleft(assignment)
 
     def dispatch(self, now: float) -> None:
         """Give every executor a piece to run and one to run next, as far as there is work."""
         while self._ready:
             assignment = self._ready[0]
             if not assignment.queued:
+                assignment.is_ready = False
                 self._ready.popleft()
                 continue
             slot = self._pick_slot()

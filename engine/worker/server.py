@@ -162,7 +162,8 @@ class WorkerServer:
                 case GetLogs():
                     self._send(LogsGiven(message.request, self._logs.read(message.lines)))
                 case _:
-                    self.core.handle(message, self._loop.time())
+                    self.core.handle(message)
+        self.core.dispatch(self._loop.time())
         self._perform()
 
     def _on_scheduler_lost(self, error: Exception | None) -> None:

@@ -100,9 +100,10 @@ class SimWorker:
             if isinstance(message, RestartExecutors):
                 self.restarts_due -= 1
             try:
-                self.core.handle(message, self.world.now)
+                self.core.handle(message)
             except PeerError as error:
                 raise self.world.fail(f"{self.name} refused {message!r:.300}: {error}") from error
+        self.core.dispatch(self.world.now)
         self.flush()
 
     def on_closed(self, reason: str) -> None:

@@ -74,7 +74,12 @@ class Shell:
         self.perform()
 
     def handle(self, message: Message) -> None:
-        self.core.handle(message, self.now)
+        self.handle_all([message])
+
+    def handle_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self.core.handle(message)
+        self.core.dispatch(self.now)
         self.perform()
 
     def perform(self) -> None:

@@ -280,7 +280,8 @@ def test_a_restart_drops_everything_and_answers_when_all_are_back(shell: Shell) 
 
 def test_neighbouring_pieces_of_one_turn_are_one_message(shell: Shell) -> None:
     core = shell.core
-    core.handle(span(1, 1, 0, 2), 0.0)
+    core.handle(span(1, 1, 0, 2))
+    core.dispatch(0.0)
     shell.perform()
     for number in list(shell.executors):
         shell.claim(number)

@@ -1,0 +1,172 @@
+"""Tasks that wait for results which this worker is computing itself: they were sent along with
+their producers, and run as soon as those are done.
+
+Law: a waiting task stands in `awaiting` of its assignment and not in its queue; it is looked at
+only when a result comes that it takes. Only results that are expected here are waited for: what is
+not, the core returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyroaring import BitMap
+
+from ..ids import GroupId
+from ..messages import Runs
+from . import runs as runs_
+from .assignments import Assignment, Needs
+from .store import Store
+
+
+class Expected:
+    """The tasks of each group that are with this worker and were not reported yet."""
+
+    def __init__(self) -> None:
+        self._groups: dict[GroupId, BitMap] = {}
+
+    def add(self, group: GroupId, start: int, stop: int) -> None:
+        """A span came."""
+        found = self._groups.get(group)
+        if found is None:
+            found = self._groups[group] = BitMap()
+        found.add_range(start, stop)
+
+    def remove(self, group: GroupId, runs: Runs) -> None:
+        """Tasks were reported: done, failed or returned."""
+        found = self._groups.get(group)
+        if found is None:
+            return
+        for start, stop in runs_.pairs(runs):
+            found.remove_range(start, stop)
+        if not found:
+            del self._groups[group]
+
+    def has(self, needs: Needs) -> bool:
+        """Return whether all these results will be computed here."""
+        for group, runs in needs.items():
+            found = self._groups.get(group)
+            if found is None:
+                return False
+            if not all(found.contains_range(a, b) for a, b in runs_.pairs(runs)):
+                return False
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._groups.clear()
+
+
+class Waiting:
+    """The assignments that have waiting tasks, by the groups whose results these take."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_group: dict[GroupId, dict[int, Assignment]] = {}
+        self._takers: dict[int, dict[tuple[GroupId, int], list[int]]] = {}
+        """Of assignments with tasks of their own inputs each: who takes a result."""
+
+    def admit(self, assignment: Assignment) -> None:
+        """Let those tasks of a new assignment wait whose inputs are not all here; the others stay
+        in its queue.
+        """
+        tasks = runs_.to_set(runs_.normalize(assignment.queue))
+        waiting = tasks - self._find_runnable(assignment, tasks)
+        if not waiting:
+            return
+        assignment.drop_queued(runs_.of_set(waiting))
+        assignment.awaiting |= waiting
+        number = assignment.assignment
+        needs = assignment.needs(assignment.start, assignment.stop)
+        for group in needs:
+            self._by_group.setdefault(group, {})[number] = assignment
+        if assignment.group.kind != "each":
+            takers = self._takers[number] = {}
+            for task in waiting:
+                for group, runs in assignment.needs(task, task + 1).items():
+                    for index in runs_.indices(runs):
+                        takers.setdefault((group, index), []).append(task)
+
+    def on_stored(self, group: GroupId, start: int, stop: int) -> list[tuple[Assignment, Runs]]:
+        """Results have come to be here. Return the tasks that can run by that; they wait no
+        more.
+        """
+        waiting = self._by_group.get(group)
+        if waiting is None:
+            return []
+        found: list[tuple[Assignment, Runs]] = []
+        for assignment in list(waiting.values()):
+            if assignment.awaiting:
+                taking = self._taking(assignment, group, start, stop) & assignment.awaiting
+                runnable = self._find_runnable(assignment, taking) if taking else taking
+                if runnable:
+                    assignment.awaiting -= runnable
+                    found.append((assignment, runs_.of_set(runnable)))
+            if not assignment.awaiting:
+                self._forget(assignment)
+        return found
+
+    def find(self, group: GroupId) -> Iterable[Assignment]:
+        """Return the assignments with waiting tasks that take results of a group."""
+        waiting = self._by_group.get(group)
+        return () if waiting is None else waiting.values()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._by_group.clear()
+        self._takers.clear()
+
+    def _forget(self, assignment: Assignment) -> None:
+        number = assignment.assignment
+        for group in assignment.needs(assignment.start, assignment.stop):
+            waiting = self._by_group.get(group)
+            if waiting is not None:
+                waiting.pop(number, None)
+                if not waiting:
+                    del self._by_group[group]
+        self._takers.pop(number, None)
+
+    def _taking(self, assignment: Assignment, group: GroupId, start: int, stop: int) -> BitMap:
+        """Return which tasks of an assignment take any of these results."""
+        found = BitMap()
+        if assignment.group.kind == "each":
+            if group in assignment.group.shared:
+                return assignment.awaiting
+            for producer, offset in assignment.group.same:
+                if producer == group and stop > offset:
+                    found.add_range(max(0, start - offset), stop - offset)
+            return found
+        takers = self._takers[assignment.assignment]
+        if stop - start <= len(takers):
+            for index in range(start, stop):
+                found.update(takers.get((group, index), ()))
+        else:
+            for (producer, index), tasks in takers.items():
+                if producer == group and start <= index < stop:
+                    found.update(tasks)
+        return found
+
+    def _find_runnable(self, assignment: Assignment, tasks: BitMap) -> BitMap:
+        """Return those of these tasks whose inputs are all here."""
+        missing = self._store.missing
+        if assignment.group.kind != "each":
+            return BitMap([task for task in tasks if not self._lacks(assignment, task)])
+        for group, runs in assignment.group.shared.items():
+            if any(missing(group, start, stop) for start, stop in runs_.pairs(runs)):
+                return BitMap()
+        found = tasks
+        for group, offset in assignment.group.same:
+            gaps = BitMap()
+            for start, stop in runs_.pairs(runs_.of_set(tasks)):
+                for a, b in runs_.pairs(missing(group, start + offset, stop + offset)):
+                    gaps.add_range(a - offset, b - offset)
+            found = found - gaps
+        return found
+
+    def _lacks(self, assignment: Assignment, task: int) -> bool:
+        needs = assignment.needs(task, task + 1)
+        return any(
+            self._store.missing(group, start, stop)
+            for group, runs in needs.items()
+            for start, stop in runs_.pairs(runs)
+        )
