@@ -92,7 +92,7 @@ def call_one(
             keep(result)
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -137,7 +137,7 @@ def call_many(
             results.append(result)
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -171,7 +171,7 @@ class PayloadRows:
         return row
 
 
-def _size_of(result: Any) -> int:
+def size_of(result: Any) -> int:
     """Return what can be seen from outside of a result's size; the user's `__sizeof__` may be
     wrong in any way."""
     try:

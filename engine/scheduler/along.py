@@ -16,8 +16,9 @@ from typing import TypeAlias
 
 from pyroaring import BitMap
 
-from ..ids import GroupId
+from ..ids import MAX_TASKS, GroupId
 from ..messages import TakeBack
+from .graph import Graph
 from .groups import Group
 from .handing import hand_out
 from .ledger import Ledger
@@ -52,9 +53,11 @@ class _Closure:
                 found = found | tasks
         return found
 
-    def is_full(self) -> bool:
-        """Has the worker enough to do?"""
+    def is_full(self, group: Group) -> bool:
+        """Has the worker enough to do, so that consumers of a group are to come later?"""
         limits, worker = self.ledger.limits, self.worker
+        if not isinstance(group.layer, Graph) and group.id in self.found:
+            return False  # half a chain is worth little
         return self.load_s >= limits.along_s * worker.slots or worker.along > MAX_ALONG
 
     def follow(self, producer: Group, results: BitMap) -> tuple[Work, bool]:
@@ -87,6 +90,8 @@ class _Closure:
         limits, worker = self.ledger.limits, self.worker
         if group.mean_s() is None:
             return worker.slots
+        if not isinstance(group.layer, Graph):
+            return MAX_TASKS  # spans are as long as their whole chain allows
         room_s = limits.along_s * worker.slots - self.load_s
         count = max(0, min(int(room_s / _task_s(group)), limits.max_span * worker.slots))
         size = group.layer.bytes_per_task()
@@ -143,7 +148,7 @@ def _advance(ledger: Ledger, worker: Worker) -> None:
         new = closure.found.get(group.id)
         if group.id not in ledger.groups or (having is None and new is None):
             continue
-        if closure.is_full():
+        if closure.is_full(group):
             rest.append((group, tasks))
             continue
         still = tasks & closure.has(group.id) - group.done

@@ -44,6 +44,8 @@ class WorkGroup:
         self.shared: Needs = {}
         """Of an `Each`: groups whose results its tasks take by index, with the offset; and results
         that every task takes."""
+        self.is_unlinked = False
+        """A chain with it could not be prepared: its tasks are run for themselves."""
         if self.kind == "each":
             self._read_each(layer)
         self.digests: list[Digest] = _digests_of(layer)
@@ -80,15 +82,6 @@ class WorkGroup:
         """A task takes at least this long, and is not over."""
         self.mean_s = max(self.mean_s or 0.0, elapsed_s)
 
-    def pick_length(self, queued: int, slots: int) -> int:
-        """Return how many tasks the next piece shall have, of `queued` ones."""
-        if self.mean_s is None:
-            return FIRST_LENGTH
-        mean = max(self.mean_s, 1e-8)
-        target = int(TARGET_S / mean)
-        share = max(-(-queued // slots), int(LEAST_S / mean))
-        return max(1, min(target, share, self.length * GROWTH, queued))
-
     def wire_layer(self) -> dict[str, Any]:
         """Return the layer as an executor takes it: digests in hexadecimal."""
         layer = dict(self.layer)
@@ -107,6 +100,21 @@ class WorkGroup:
         return layer
 
 
+def pick_length(groups: list[WorkGroup], queued: int, slots: int) -> int:
+    """Return how many tasks the next piece shall have, of `queued` ones; each is followed by one of
+    every further group.
+    """
+    mean = 0.0
+    for group in groups:
+        if group.mean_s is None:
+            return FIRST_LENGTH
+        mean += group.mean_s
+    mean = max(mean, 1e-8)
+    share = max(-(-queued // slots), int(LEAST_S / mean))
+    longest = GROWTH * min(group.length for group in groups)
+    return max(1, min(int(TARGET_S / mean), share, longest, queued))
+
+
 class Assignment:
     """One span in work."""
 
@@ -116,6 +124,9 @@ class Assignment:
         self.start = message.start
         self.stop = message.stop
         self.inline = message.inline
+        self.passing = message.passing
+        self.alone: set[int] = set()
+        """Tasks that are run unlinked: an executor died in a chain with them."""
         self.queue: deque[tuple[int, int]] = deque([(message.start, message.stop)])
         self.queued = message.stop - message.start
         self.awaiting = BitMap()

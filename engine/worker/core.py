@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from ..errors import PeerError, StoreFull
@@ -276,27 +277,65 @@ class WorkerCore:
             return  # dropped by a restart
         piece = slot.running
         assert piece.number == header["piece"] and piece.at == header["start"], header
-        assignment = piece.assignment
-        if header["stop"] > piece.at:
-            assignment.group.learn(header["stop"] - piece.at, header["elapsed"])
-        piece.at = header["stop"]
-        self._take_blocks(assignment, header, buffers)
-        self._take_failures(assignment, header["failed"], buffers)
+        start, piece.at = piece.at, header["stop"]
+        if "links" in header:
+            self._take_chain(piece, start, header, buffers)
+        else:
+            if piece.at > start:
+                piece.assignment.group.learn(piece.at - start, header["elapsed"])
+            self._take_blocks(piece.assignment, header, buffers)
+            self._take_failures(piece.assignment, header["failed"], buffers)
         if header["over"]:
             self._dispatcher.promote(slot, now)
+            if "unlinked" in header:
+                for strand, _ in piece.strands():
+                    strand.group.is_unlinked = True
             if piece.at < piece.stop:
                 self._take_rest(piece, header["gone"])
             self._ledger.settle(piece.number)
         self._sweep()
         self._dispatcher.dispatch(now)
 
+    def _take_chain(
+        self, piece: Piece, start: int, header: dict[str, Any], buffers: list[Part]
+    ) -> None:
+        """Take what came of the tasks of a piece from `start` on, and of those that followed."""
+        total_s = sum(part["seconds"] for part in header["links"]) or 1.0
+        raised, last = header["raised"], piece.at - 1
+        for at, (assignment, shift) in enumerate(piece.strands()):
+            part = header["links"][at]
+            if piece.at > start:
+                share = part["seconds"] / total_s
+                assignment.group.learn(piece.at - start, header["elapsed"] * share)
+            if piece.keeps(at):
+                self._take_blocks(assignment, part, buffers)
+            else:
+                stop = piece.at if raised is None else last
+                if start < stop:
+                    run = start + shift, stop + shift
+                    self._ledger.passed(assignment, *run, part["seconds"], part["times"])
+            self._take_failures(assignment, part["failed"], buffers)
+        for at, (assignment, shift) in enumerate(piece.strands() if raised is not None else ()):
+            runs = [last + shift, last + shift + 1]
+            if at > raised:
+                self._dispatcher.wait_again(assignment, runs)
+            elif at < raised and not piece.keeps(at):
+                self._ledger.give_back(assignment, runs, "what it was passed on to failed")
+
     def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
-        rest = [piece.at, piece.stop]
         if gone is None:
-            self._dispatcher.put_back(piece.assignment, rest)
+            self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
         else:
             missing = [[*gone, self._ledger.worker]]
-            self._ledger.give_back(piece.assignment, rest, "an input is gone from here", missing)
+            self._return_piece(piece, [piece.at, piece.stop], "an input is gone from here", missing)
+
+    def _return_piece(
+        self, piece: Piece, runs: Runs, reason: str, missing: list[list[int]] | None = None
+    ) -> None:
+        """Return tasks of a piece; what was to follow them waits until it is taken back."""
+        for (assignment, shift), (start, stop) in product(piece.links, runs_.pairs(runs)):
+            self._dispatcher.wait_again(assignment, [start + shift, stop + shift])
+        self._ledger.give_back(piece.assignment, runs, reason, missing)
 
     def _take_blocks(
         self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
@@ -341,29 +380,34 @@ class WorkerCore:
             return
         self._dispatcher.spawn()
         if slot.queued is not None:
-            queued = slot.queued
-            self._dispatcher.put_back(queued.assignment, [queued.start, queued.stop])
+            self._dispatcher.put_back_piece(slot.queued, slot.queued.start, slot.queued.stop)
         piece = slot.running
         if piece is not None and piece.at < piece.stop:
-            rest = [piece.at, piece.stop]
             if slot.is_doomed:
-                self._dispatcher.put_back(piece.assignment, rest)
+                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
-                self._blame(piece, rest, death)
+                self._blame(piece, death)
         for some in slot.pieces():
             self._ledger.settle(some.number)
         self._dispatcher.dispatch(now)
 
-    def _blame(self, piece: Piece, rest: Runs, death: Death) -> None:
-        """Fail the task that ran when its executor died, return the others of the piece."""
-        assignment = piece.assignment
+    def _blame(self, piece: Piece, death: Death) -> None:
+        """Fail the task that ran when its executor died, return the others of the piece. In a chain
+        it is not known which one ran: they are run again one by one.
+        """
+        assignment, rest = piece.assignment, [piece.at, piece.stop]
         what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
         if death.page_piece == piece.number:
             index = min(max(death.page_index, piece.at), piece.stop - 1)
+            if piece.links:
+                for strand, shift in piece.strands():
+                    strand.alone.add(index + shift)
+                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
+                return
             failure = _describe_death(assignment.group.name, index, what, death, self.name)
             self._ledger.fail(assignment, index, 0.0, failure)
             _, rest = runs_.split(rest, [index, index + 1])
-        self._ledger.give_back(assignment, rest, f"their executor died ({what})")
+        self._return_piece(piece, rest, f"their executor died ({what})")
 
     # --- taking back ---------------------------------------------------------------------------
 
@@ -374,9 +418,7 @@ class WorkerCore:
         taking, assignment = begun
         for slot in self.slots:
             for piece in slot.pieces():
-                if piece.assignment is assignment and runs_.intersect(
-                    message.runs, piece.at, piece.stop
-                ):
+                if piece.covers(assignment, message.runs, piece.at):
                     taking.waits.add(piece.number)
                     if piece is slot.running:
                         self._dispatcher.cut(slot)

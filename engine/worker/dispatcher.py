@@ -13,17 +13,20 @@ from collections import deque
 from ..ids import GroupId
 from ..messages import Runs
 from . import runs as runs_
-from .assignments import Assignment, Needs
+from .assignments import Assignment, Needs, pick_length
 from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
-from .slots import Piece, Slot
+from .slots import Link, Piece, Slot
 from .store import Store, StoredBlock
 from .waiting import Waiting
 
 CUT_AFTER_S = 0.025
 """A piece that has run this long is cut short if another executor has nothing to do."""
+
+MAX_LINKS = 64
+"""Tasks that follow a task in the same piece, at most."""
 
 
 class Dispatcher:
@@ -115,7 +118,10 @@ class Dispatcher:
 
     def _begin(self, assignment: Assignment, slot: Slot, now: float) -> None:
         group = assignment.group
-        start, stop = assignment.take(group.pick_length(assignment.queued, len(self.slots)))
+        links = self._find_links(assignment)
+        groups = [group, *(link.assignment.group for link in links)]
+        length = pick_length(groups, assignment.queued, len(self.slots))
+        start, stop = assignment.take(self.waiting.limit(assignment, links, length))
         if self._groups.find(group.group) is not group:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
@@ -126,16 +132,50 @@ class Dispatcher:
             missing = rows_of(lost, self._ledger.worker)
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
             return
+        self.waiting.take(links, start, stop)
+        blocks = dict.fromkeys(self._find_blocks(needs))
+        taken = {group.group}
+        for link in links:
+            more = link.assignment.needs(start + link.shift, stop + link.shift)
+            new = {number: runs for number, runs in more.items() if number not in taken}
+            blocks.update(dict.fromkeys(self._find_blocks(new)))
+            taken = {link.assignment.group.group}
         self._pieces += 1
-        piece = Piece(self._pieces, assignment, start, stop, now)
-        definition = slot.define(group, self._groups.blobs)
-        if definition is not None:
-            self._effects.append(definition)
-        self._effects.append(slot.compose(piece, self._find_blocks(needs), group.get_chunk))
+        piece = Piece(self._pieces, assignment, start, stop, now, links)
+        for each in groups:
+            definition = slot.define(each, self._groups.blobs)
+            if definition is not None:
+                self._effects.append(definition)
+        self._effects.append(slot.compose(piece, list(blocks)))
         if slot.running is None:
             slot.running = piece
         else:
             slot.queued = piece
+
+    def _find_links(self, assignment: Assignment) -> list[Link]:
+        """Return what can follow the next tasks of an assignment in the same piece."""
+        links: list[Link] = []
+        last = Link(assignment, 0)
+        start, _ = assignment.queue[0]
+        while len(links) < MAX_LINKS:
+            found = self.waiting.find_follower(last, start)
+            if found is None or self._groups.find(found.assignment.group.group) is None:
+                break
+            links.append(found)
+            last = found
+        return links
+
+    def put_back_piece(self, piece: Piece, start: int, stop: int) -> None:
+        """Tasks of a piece were not begun after all, and what follows them neither."""
+        for assignment, shift in piece.links:
+            self.wait_again(assignment, [start + shift, stop + shift])
+        self.put_back(piece.assignment, [start, stop])
+
+    def wait_again(self, assignment: Assignment, runs: Runs) -> None:
+        """Tasks that were to follow others wait for their inputs, unless they are being taken
+        back.
+        """
+        self.waiting.put_back(assignment, self._ledger.collect(assignment, runs))
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""
@@ -180,7 +220,7 @@ class Dispatcher:
                     self.promote(slot, piece.began)
                 else:
                     slot.queued = None
-                self.put_back(piece.assignment, [piece.start, piece.stop])
+                self.put_back_piece(piece, piece.start, piece.stop)
                 self._ledger.settle(number)
 
     def promote(self, slot: Slot, now: float) -> None:
@@ -231,16 +271,16 @@ class Dispatcher:
         if slot is None or piece is None or piece.number != number or page_piece != number:
             return  # over (its report came, or is on its way), or it stops before its first task
         begun = min(max(page_index, piece.at), piece.stop - 1)
-        rest = [begun + 1, piece.stop]
-        piece.stop = begun + 1
+        end, piece.stop = piece.stop, begun + 1
         if begun == piece.at:
             piece.assignment.group.learn_slow(now - piece.began)
-        if rest[0] < rest[1]:
-            self.put_back(piece.assignment, rest)
+        if piece.stop < end:
+            self.put_back_piece(piece, piece.stop, end)
         for taking in self._ledger.takings:
             if number not in taking.waits:
                 continue
-            if taking.message.kill and runs_.intersect(taking.message.runs, begun, begun + 1):
+            taken = self._ledger.assignments.get(taking.message.assignment)
+            if taking.message.kill and taken and piece.covers(taken, taking.message.runs, begun):
                 self.kill(slot)  # it waits for the death
             else:
                 taking.waits.discard(number)

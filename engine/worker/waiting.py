@@ -16,6 +16,7 @@ from ..ids import GroupId
 from ..messages import Runs
 from . import runs as runs_
 from .assignments import Assignment, Needs
+from .slots import Link
 from .store import Store
 
 
@@ -111,6 +112,70 @@ class Waiting:
         waiting = self._by_group.get(group)
         return () if waiting is None else waiting.values()
 
+    # --- chains --------------------------------------------------------------------------------
+
+    def find_follower(self, link: Link, start: int) -> Link | None:
+        """Return an assignment whose tasks can follow those of another one from hand to hand, from
+        task `start` of the chain on: each of them waits for that one result only.
+        """
+        assignment, shift = link
+        group = assignment.group
+        if group.kind != "each" or group.is_unlinked or start + shift in assignment.alone:
+            return None
+        for follower in self.find(group.group):
+            theirs = follower.group
+            if theirs.kind != "each" or theirs.is_unlinked or group.group in theirs.shared:
+                continue
+            offsets = {offset for number, offset in theirs.same if number == group.group}
+            if len(offsets) != 1:
+                continue
+            at = start + shift - offsets.pop()
+            if at not in follower.awaiting or at in follower.alone:
+                continue
+            needs = follower.needs(at, at + 1)
+            del needs[group.group]
+            if not self._lacks_any(needs):
+                return Link(follower, at - start)
+        return None
+
+    def limit(self, assignment: Assignment, links: list[Link], length: int) -> int:
+        """Return how many of the next `length` tasks can be followed by those of all links, none of
+        which is to be alone but the first.
+        """
+        start, end = assignment.queue[0]
+        stop = min(end, start + length)
+        for alone in assignment.alone:
+            if start <= alone < stop:
+                stop = alone if alone > start else start + 1
+        for follower, shift in links:
+            waiting = follower.awaiting
+            if not waiting.contains_range(start + shift, stop + shift):
+                gap = waiting.flip(start + shift, stop + shift).next_set_bit(start + shift)
+                stop = gap - shift
+            stop = self._limit_inputs(follower, start + shift, stop + shift) - shift
+        return stop - start
+
+    def _limit_inputs(self, follower: Assignment, start: int, stop: int) -> int:
+        """Return up to where the inputs that are not expected here are all here."""
+        for group, offset in follower.group.same:
+            gaps = self._store.missing(group, start + offset, stop + offset)
+            if gaps and gaps[0] > start + offset:
+                stop = min(stop, gaps[0] - offset)
+        return stop
+
+    def take(self, links: list[Link], start: int, stop: int) -> None:
+        """These tasks follow others in a piece: they wait no more."""
+        for follower, shift in links:
+            follower.awaiting.remove_range(start + shift, stop + shift)
+
+    def put_back(self, assignment: Assignment, runs: Runs) -> None:
+        """Tasks that were to follow others wait again."""
+        if not runs:
+            return
+        assignment.awaiting |= runs_.to_set(runs)
+        for group in assignment.needs(assignment.start, assignment.stop):
+            self._by_group.setdefault(group, {})[assignment.assignment] = assignment
+
     def clear(self) -> None:
         """Forget everything."""
         self._by_group.clear()
@@ -164,7 +229,9 @@ class Waiting:
         return found
 
     def _lacks(self, assignment: Assignment, task: int) -> bool:
-        needs = assignment.needs(task, task + 1)
+        return self._lacks_any(assignment.needs(task, task + 1))
+
+    def _lacks_any(self, needs: Needs) -> bool:
         return any(
             self._store.missing(group, start, stop)
             for group, runs in needs.items()
