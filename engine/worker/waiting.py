@@ -130,7 +130,7 @@ class Waiting:
             if len(offsets) != 1:
                 continue
             at = start + shift - offsets.pop()
-            if at not in follower.awaiting or at in follower.alone:
+            if at < 0 or at not in follower.awaiting or at in follower.alone:
                 continue
             needs = follower.needs(at, at + 1)
             del needs[group.group]
