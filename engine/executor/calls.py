@@ -109,9 +109,10 @@ def call_many(
     index: int,
     page: memoryview[int],
     piece: int,
+    memory: dict[int, Any] | None = None,
 ) -> Stretch:
     """Call a function with each row's ``(args, kwargs)``. Making a row may raise: then the task
-    that it is for failed."""
+    that it is for failed. `memory` takes results by index, for later rows of the piece."""
     results: list[Any] = []
     durations: list[int] = []
     clock = perf_counter_ns
@@ -135,6 +136,8 @@ def call_many(
             now = clock()
             durations.append(now - begin)
             results.append(result)
+            if memory is not None:
+                memory[index] = result
             index += 1
             if type(result) not in _TINY:
                 size += size_of(result)

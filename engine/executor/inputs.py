@@ -98,6 +98,9 @@ class Blocks:
         for blocks in self._groups.values():
             blocks.sort(key=_start_of)
         self._starts = {g: [b.start for b in blocks] for g, blocks in self._groups.items()}
+        self.own = 0
+        self.memory: dict[int, Any] = {}
+        """Of a piece whose tasks take each other's results: its group, and its results so far."""
 
     def find(self, group: int, index: int) -> Thing:
         """Return the block with the result of a task."""
@@ -110,6 +113,8 @@ class Blocks:
 
     def resolve(self, group: int, index: int) -> Any:
         """Return the result of a task."""
+        if group == self.own and index in self.memory:
+            return self.memory[index]
         thing = self.find(group, index)
         value = thing.get_value()
         return value if thing.single else value[index - thing.start]

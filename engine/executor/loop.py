@@ -204,6 +204,9 @@ class Executor:
         rows: Rows
         if layer["kind"] == "graph":
             rows = payload_rows(buffers[0], header["lengths"], blocks if header["nested"] else None)
+            if header["chained"]:
+                blocks.own, memory = piece.group, blocks.memory
+                return lambda at: call_many(function, rows, at, page, piece.number, memory)
         elif layer["kind"] == "fold":
             inputs = fold_rows(layer, piece.at, piece.stop, self._blobs, blocks)
             fold = partial(reduce, function)

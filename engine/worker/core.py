@@ -133,6 +133,7 @@ class WorkerCore:
 
     def _forget(self, number: GroupId) -> None:
         group = self._groups.forget(number)
+        self._dispatcher.waiting.forget_group(number)
         if group is None:
             return
         things = {thing for thing, _ in group.chunks.values()}

@@ -122,11 +122,17 @@ class Dispatcher:
         groups = [group, *(link.assignment.group for link in links)]
         length = pick_length(groups, assignment.queued, len(self.slots))
         start, stop = assignment.take(self.waiting.limit(assignment, links, length))
+        begun = stop
+        if group.kind == "graph" and assignment.awaiting:
+            length = pick_length(groups, stop - start + len(assignment.awaiting), 1)
+            stop = self.waiting.lengthen(assignment, start, stop, length)
         if self._groups.find(group.group) is not group:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
             return
         needs = assignment.needs(start, stop)
+        if stop > begun:
+            needs[group.group] = runs_.split(needs[group.group], [start, stop])[1]
         lost = self.find_lost(needs)
         if lost:
             missing = rows_of(lost, self._ledger.worker)
@@ -142,6 +148,7 @@ class Dispatcher:
             taken = {link.assignment.group.group}
         self._pieces += 1
         piece = Piece(self._pieces, assignment, start, stop, now, links)
+        piece.is_chained = stop > begun
         for each in groups:
             definition = slot.define(each, self._groups.blobs)
             if definition is not None:
@@ -169,13 +176,19 @@ class Dispatcher:
         """Tasks of a piece were not begun after all, and what follows them neither."""
         for assignment, shift in piece.links:
             self.wait_again(assignment, [start + shift, stop + shift])
-        self.put_back(piece.assignment, [start, stop])
+        if piece.is_chained:
+            self.wait_again(piece.assignment, [start, stop])
+        else:
+            self.put_back(piece.assignment, [start, stop])
 
     def wait_again(self, assignment: Assignment, runs: Runs) -> None:
-        """Tasks that were to follow others wait for their inputs, unless they are being taken
-        back.
+        """Tasks that were to follow others wait for their inputs if they are not here, unless they
+        are being taken back.
         """
-        self.waiting.put_back(assignment, self._ledger.collect(assignment, runs))
+        runs = self.waiting.put_back(assignment, self._ledger.collect(assignment, runs))
+        if runs:
+            assignment.put_back(runs)
+            self._push(assignment)
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""

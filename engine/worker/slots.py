@@ -37,7 +37,9 @@ class Piece:
     `at`: tasks before it were reported. `began`: when it was (as far as the worker can know) begun;
     meaningless while it is queued. `is_disputed`: we have tried to get it, or its rest, back."""
 
-    __slots__ = ("assignment", "at", "began", "is_disputed", "links", "number", "start", "stop")
+    __slots__ = (
+        "assignment", "at", "began", "is_chained", "is_disputed", "links", "number", "start", "stop"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Piece:
         self.at = start
         self.began = now
         self.is_disputed = False
+        self.is_chained = False
 
     def strands(self) -> list[Link]:
         """Return its own assignment and those of its links, in the order in which they run."""
@@ -171,7 +174,8 @@ class Slot:
             header["links"] = rows[1:]
         elif assignment.group.kind == "graph":
             payload, header["lengths"] = assignment.payload(piece.start, piece.stop)
-            header["nested"] = bool(blocks)
+            header["nested"] = bool(blocks) or piece.is_chained
+            header["chained"] = piece.is_chained
             buffers.append(payload)
         return SendFrame(self.executor, header, buffers, piece.number)
 

@@ -77,16 +77,22 @@ class Waiting:
             return
         assignment.drop_queued(runs_.of_set(waiting))
         assignment.awaiting |= waiting
+        self._watch(assignment, waiting)
+
+    def _watch(self, assignment: Assignment, tasks: BitMap) -> None:
+        """Have an eye on the results that these tasks of an assignment take."""
         number = assignment.assignment
-        needs = assignment.needs(assignment.start, assignment.stop)
-        for group in needs:
+        for group in assignment.needs(assignment.start, assignment.stop):
             self._by_group.setdefault(group, {})[number] = assignment
-        if assignment.group.kind != "each":
-            takers = self._takers[number] = {}
-            for task in waiting:
-                for group, runs in assignment.needs(task, task + 1).items():
-                    for index in runs_.indices(runs):
-                        takers.setdefault((group, index), []).append(task)
+        if assignment.group.kind == "each":
+            return
+        takers = self._takers.setdefault(number, {})
+        for task in tasks:
+            for group, runs in assignment.needs(task, task + 1).items():
+                for index in runs_.indices(runs):
+                    found = takers.setdefault((group, index), [])
+                    if task not in found:
+                        found.append(task)
 
     def on_stored(self, group: GroupId, start: int, stop: int) -> list[tuple[Assignment, Runs]]:
         """Results have come to be here. Return the tasks that can run by that; they wait no
@@ -163,18 +169,44 @@ class Waiting:
                 stop = min(stop, gaps[0] - offset)
         return stop
 
+    def lengthen(self, assignment: Assignment, start: int, stop: int, length: int) -> int:
+        """Return how far the next tasks of a graph reach if each takes the result of the one before
+        it, at most `length` tasks; those from `stop` on wait no more.
+        """
+        group, end = assignment.group.group, stop
+        while end in assignment.awaiting and end - start < length:
+            needs = assignment.needs(end, end + 1)
+            own, before = runs_.split(needs.get(group, []), [start, end])
+            needs[group] = before
+            if not own or own[-1] != end or self._lacks_any(needs):
+                break
+            end += 1
+        if end > stop:
+            assignment.awaiting.remove_range(stop, end)
+            if not assignment.awaiting:
+                self._forget(assignment)
+        return end
+
     def take(self, links: list[Link], start: int, stop: int) -> None:
         """These tasks follow others in a piece: they wait no more."""
         for follower, shift in links:
             follower.awaiting.remove_range(start + shift, stop + shift)
+            if not follower.awaiting:
+                self._forget(follower)
 
-    def put_back(self, assignment: Assignment, runs: Runs) -> None:
-        """Tasks that were to follow others wait again."""
-        if not runs:
-            return
-        assignment.awaiting |= runs_.to_set(runs)
-        for group in assignment.needs(assignment.start, assignment.stop):
-            self._by_group.setdefault(group, {})[assignment.assignment] = assignment
+    def put_back(self, assignment: Assignment, runs: Runs) -> Runs:
+        """Tasks that were in a piece wait again for their inputs. Return those that need not."""
+        tasks = runs_.to_set(runs)
+        runnable = self._find_runnable(assignment, tasks)
+        tasks -= runnable
+        if tasks:
+            assignment.awaiting |= tasks
+            self._watch(assignment, tasks)
+        return runs_.of_set(runnable)
+
+    def forget_group(self, group: GroupId) -> None:
+        """No result of a group will come any more."""
+        self._by_group.pop(group, None)
 
     def clear(self) -> None:
         """Forget everything."""

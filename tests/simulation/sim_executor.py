@@ -80,6 +80,7 @@ class _Run:
         self.began = 0.0
         self.flush_at = 0.0
         self.is_cut = False
+        self.is_chained = False
         self.strands: list[_Strand] = []
         self.ends: NDArray[np.float64] = np.zeros(0)
         self.raises: dict[int, int] = {}
@@ -219,6 +220,7 @@ class SimExecutor:
         start, stop = header["start"], header["stop"]
         run = self._run = _Run(header["piece"], start, stop)
         run.began = run.flush_at = self._world.now
+        run.is_chained = header.get("chained", False)
         lengths = np.zeros(stop - start)
         try:
             for row in (header, *header.get("links", ())):
@@ -312,6 +314,8 @@ class SimExecutor:
             })  # fmt: skip
         over = run.at == run.stop or run.is_cut
         self._report(run, begin, failed, over, raised=raised)
+        if run.is_chained and failed and not over:  # the next one would take its result
+            self._report(run, run.at, [], True, gone=[run.strands[0].group, last])
 
     @staticmethod
     def _seconds(run: _Run, start: int, stop: int) -> float:
@@ -399,12 +403,19 @@ class SimExecutor:
     # --- arguments --------------------------------------------------------------------------------
 
     def _graph_values(self, header: dict[str, Any], payload: Blob, function: Function) -> Values:
-        values = []
+        values: list[int] = []
         view, position = memoryview(payload), 0
+        own, start = header["group"] if header["chained"] else 0, header["start"]
+
+        def result_of(group: int, index: int) -> int:
+            if group == own and 0 <= index - start < len(values):
+                return values[index - start]
+            return self._result(header["blocks"], group, index)
+
         for length in header["lengths"]:
             call = view[position : position + length]
             position += length
-            value = work.read_call(call, lambda g, i: self._result(header["blocks"], g, i))
+            value = work.read_call(call, result_of)
             values.append(work.call(function, [value]))
         return np.array(values, np.uint64)
 
