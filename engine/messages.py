@@ -355,7 +355,8 @@ class SpanDone(Message):
 
     `nbytes`: their size altogether. `seconds`: time spent in the user's function, summed over
     tasks. `times`: histogram of the single durations as a flat list ``[bin, count, bin, count,
-    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small.
+    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small. `passed`: the
+    results went on to the tasks that follow, of which a report comes next, and are not kept.
     """
 
     assignment: AssignmentId
@@ -366,6 +367,7 @@ class SpanDone(Message):
     seconds: float
     times: list[int]
     blocks: list[Block] | None
+    passed: bool = False
 
 
 @dataclass(slots=True)

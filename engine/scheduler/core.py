@@ -160,6 +160,8 @@ class SchedulerCore:
         ledger = self.ledger
         ledger.now = now
         placement = ledger.placement
+        if ledger.passed:
+            results.drop_passed(ledger)
         while (plan := placement.next_span(ledger)) is not None:
             hand_out(ledger, plan)
             send_along(ledger, plan.worker, plan.group, set_of(plan.start, plan.stop))

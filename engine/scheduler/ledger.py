@@ -84,6 +84,8 @@ class Ledger:
         self.unplaced: list[tuple[PeerId, PickWorkers]] = []
         self.is_restarting = False
         """Workers are to drop their stores: what was put there now would be swept away."""
+        # Results that were passed on to what follows them, on a worker that does not have them.
+        self.passed: list[tuple[Group, Worker, BitMap]] = []
         # Workers that could be sent more tasks along when they have caught up.
         self.behind: dict[PeerId, Worker] = {}
         # When the balance is to be looked at again, see rebalance.py.

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     INLINE_LIMIT_BYTES,
-    Block,
     Failure,
     Message,
     Runs,
@@ -76,26 +75,19 @@ class Ledger:
         start, stop = block.start, block.stop
         is_small = block.path is None and block.nbytes <= INLINE_LIMIT_BYTES * (stop - start)
         blocks = [block.to_block()] if assignment.inline and is_small else None
-        self._tell_done(assignment, start, stop, block.nbytes, seconds, times, blocks)
+        number, group = assignment.assignment, assignment.group.group
+        self._outbox.add_done(
+            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks)
+        )
+        self._close(assignment, [start, stop])
 
     def passed(
         self, assignment: Assignment, start: int, stop: int, seconds: float, times: list[int]
     ) -> None:
         """Tasks are done whose results went on from hand to hand, and are not kept."""
-        self._tell_done(assignment, start, stop, 0, seconds, times, None)
-
-    def _tell_done(
-        self,
-        assignment: Assignment,
-        start: int,
-        stop: int,
-        nbytes: int,
-        seconds: float,
-        times: list[int],
-        blocks: list[Block] | None,
-    ) -> None:
         number, group = assignment.assignment, assignment.group.group
-        self._outbox.add_done(SpanDone(number, group, start, stop, nbytes, seconds, times, blocks))
+        done = SpanDone(number, group, start, stop, 0, seconds, times, None, True)
+        self._outbox.add_done(done)
         self._close(assignment, [start, stop])
 
     def fail(self, assignment: Assignment, index: int, seconds: float, failure: Failure) -> None:

@@ -27,7 +27,11 @@ class Outbox:
         """Add a finished stretch, joined with the last one of its assignment if they are
         neighbours."""
         last = self._last_done.get(done.assignment)
-        if last is not None and (last.blocks is None) == (done.blocks is None):
+        if (
+            last is not None
+            and (last.blocks is None) == (done.blocks is None)
+            and last.passed == done.passed
+        ):
             if done.start == last.stop:
                 last.stop = done.stop
                 _join(last, done)
