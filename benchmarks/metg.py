@@ -1,0 +1,186 @@
+"""METG(50 %): the smallest tasks with which a system keeps its slots half busy.
+
+After Task Bench (see patterns.py): the kernel is made shorter until the efficiency, that is the
+time that all kernels take by themselves divided by the time that the slots had, falls to one half.
+The granularity is the slots' time per task (wall time * slots / tasks), overheads included, so at
+50 % it is twice the kernel's own length.
+
+Width: the paper runs one column per core, and four such graphs at once to let systems overlap; with
+two slots one column each leaves no pattern to speak of (a tree or an FFT of width 2), so here one
+graph has four columns per slot. All systems get the same graphs.
+
+Law: lengths are numbers of spins of one kernel that is timed on all slots at once, before the
+systems run: what the systems' own processes take from the cores counts against them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import work
+from .patterns import Graph, make_graph
+from .systems.base import BaseSystem, NotOffered
+
+COLUMNS_PER_SLOT = 4
+STEPS = 50
+FIRST_S = 1e-3
+"""The kernel's length that a search begins with."""
+SHORTEST_S, LONGEST_S = 5e-6, 0.03
+STRIDE = 4.0
+"""By how much it is made longer or shorter until one half has been crossed."""
+CLOSE = 1.12
+"""Two lengths on both sides of one half that are this close end the search."""
+BOUND_S = 9.0
+"""So long a search may take; the last bracket then stands."""
+PROBE_SPINS = 4000
+
+
+class Kernel(NamedTuple):
+    """How long `work.spin` takes: ``base_s + spins * spin_s``."""
+
+    base_s: float
+    spin_s: float
+
+    def spins_of(self, length_s: float) -> int:
+        """Return the number of spins that take so long, at least one."""
+        return max(1, round((length_s - self.base_s) / self.spin_s))
+
+    def length_of(self, spins: int) -> float:
+        """Return how long so many spins take, in seconds."""
+        return self.base_s + spins * self.spin_s
+
+
+class Found(NamedTuple):
+    """The result of a search. `kernel_s`: the kernel's length at 50 %. `curve`: (length in s,
+    efficiency) of all that was tried. `is_bound`: it is below (or above) what was searched."""
+
+    kernel_s: float
+    curve: list[tuple[float, float]]
+    is_bound: bool
+
+
+def calibrate(slots: int) -> Kernel:
+    """Time the kernel in `slots` processes at once, and return the mean of them."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(slots, mp_context=context) as pool:
+        found = list(pool.map(time_kernel, [0.2] * slots))
+        found = list(pool.map(time_kernel, [1.0] * slots))
+    return Kernel(*(statistics.mean(column) for column in zip(*found, strict=True)))
+
+
+def time_kernel(lasting_s: float) -> Kernel:
+    """Time the kernel here: the lower quartile of many short runs, so that a moment in which
+    somebody else had the core is left out."""
+    few: list[float] = []
+    many: list[float] = []
+    end = time.perf_counter() + lasting_s
+    while time.perf_counter() < end:
+        for samples, spins in ((few, 1), (many, PROBE_SPINS)):
+            start = time.perf_counter()
+            work.spin(spins)
+            samples.append(time.perf_counter() - start)
+    one, lot = (statistics.quantiles(samples, n=4)[0] for samples in (few, many))
+    spin_s = (lot - one) / (PROBE_SPINS - 1)
+    return Kernel(max(0.0, one - spin_s), spin_s)
+
+
+def search(efficiency_at: Callable[[float], float], has_time: Callable[[], bool]) -> Found:
+    """Find the kernel's length at which the efficiency is one half: strides until it is crossed,
+    then bisection in log space, then the line between the last two (the inverse of the efficiency
+    is linear in the inverse of the length, if the overhead per task does not depend on it)."""
+    curve: list[tuple[float, float]] = []
+
+    def is_half(length_s: float) -> bool:
+        curve.append((length_s, efficiency_at(length_s)))
+        return curve[-1][1] >= 0.5
+
+    low = high = FIRST_S
+    if is_half(FIRST_S):
+        while (low := high / STRIDE) >= SHORTEST_S and has_time() and is_half(low):
+            high = low
+        if curve[-1][1] >= 0.5:
+            return Found(high, curve, True)
+    else:
+        while (high := low * STRIDE) <= LONGEST_S and has_time() and not is_half(high):
+            low = high
+        if curve[-1][1] < 0.5:
+            return Found(low, curve, True)
+    while high / low > CLOSE and has_time():
+        middle = math.sqrt(low * high)
+        if is_half(middle):
+            high = middle
+        else:
+            low = middle
+    known = dict(curve)
+    (x, y), (u, v) = ((1 / length, 1 / max(known[length], 1e-9)) for length in (low, high))
+    return Found(1 / (u + (2 - v) * (x - u) / (y - v)), curve, False)
+
+
+def digest_all(graph: Graph) -> list[bytes]:
+    """Return the results that the sinks of a graph must have, computed here one after the other."""
+    results: list[bytes] = []
+    for label, deps in graph.tasks:
+        results.append(work.digest(label, *(results[dep] for dep in deps)))
+    return [results[index] for index in graph.sinks]
+
+
+class Bench:
+    """Runs graphs on one system that is started."""
+
+    def __init__(self, system: BaseSystem, kernel: Kernel) -> None:
+        if not system.graph_ways:
+            raise NotOffered
+        self.system = system
+        self.kernel = kernel
+
+    def measure(self, pattern: str) -> dict[str, Any]:
+        """Return the row of a pattern: the granularity at 50 %, in seconds, and how it was found.
+
+        Raises:
+            AssertionError: the system has computed something else than the graph.
+        """
+        system = self.system
+        graph = make_graph(pattern, COLUMNS_PER_SLOT * system.slots, STEPS)
+        truth = digest_all(graph)
+        walls = {}
+        for way in system.graph_ways:  # the first run of each is to warm up
+            walls[way] = min(self._run(graph, 1, way, truth) for _ in range(3))
+        way = min(walls, key=walls.__getitem__)
+        end = time.perf_counter() + BOUND_S
+
+        def efficiency_at(length_s: float) -> float:
+            spins = self.kernel.spins_of(length_s)
+            wall_s = self._median(graph, spins, way, truth)
+            return len(graph.tasks) * self.kernel.length_of(spins) / (wall_s * system.slots)
+
+        found = search(efficiency_at, lambda: time.perf_counter() < end)
+        return {
+            "value": 2 * found.kernel_s,
+            "unit": "s",
+            "n": len(graph.tasks),
+            "samples": found.curve,
+            "way": way,
+            "rates": {name: len(graph.tasks) / wall_s for name, wall_s in walls.items()},
+            "bound": found.is_bound,
+        }
+
+    def _median(self, graph: Graph, spins: int, way: str, truth: list[bytes]) -> float:
+        samples: list[float] = []
+        while len(samples) < 3 or (sum(samples) < 0.25 and len(samples) < 15):
+            samples.append(self._run(graph, spins, way, truth))
+            if sum(samples) > 1.5:
+                break
+        return statistics.median(samples)
+
+    def _run(self, graph: Graph, spins: int, way: str, truth: list[bytes]) -> float:
+        start = time.perf_counter()
+        results = self.system.run_graph(graph, spins, way)
+        wall_s = time.perf_counter() - start
+        assert results == truth, f"{graph.pattern}: wrong results"
+        return wall_s
