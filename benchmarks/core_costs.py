@@ -231,11 +231,12 @@ ROWS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
 
 
 def main(jobs: list[str]) -> None:
-    """Print the rows of the jobs, and before each job that it begins."""
+    """Print the rows of the jobs, and where each begins and ends."""
     for job in jobs:
         print(json.dumps({"begin": job}), flush=True)
         for row in ROWS[job]():
             print(json.dumps(row), flush=True)
+        print(json.dumps({"end": job}), flush=True)
 
 
 if __name__ == "__main__":

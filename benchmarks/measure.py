@@ -1,14 +1,15 @@
 """Measure one system, alone in this process: ``python -m benchmarks.measure SYSTEM BASE_S SPIN_S
 JOB [JOB ...]`` (the two numbers: how long the kernel takes, metg.py).
 
-Prints one JSON line per measure: {"measure", "value", "unit", "n", ...}, and {"begin": JOB} before
-each job, so that whoever reads knows what it was that never ended. Rates are tasks per second of
-wall time from the call to the last result; latency and transfers are medians of their samples in
-seconds. A measure that cannot be had has the value None and an "error" in words.
+Prints one JSON line per measure: {"measure", "value", "unit", "n", ...}, and {"begin": JOB} and
+{"end": JOB} around each job, so that whoever reads knows what it was that never ended. Rates are
+tasks per second of wall time from the call to the last result; latency and transfers are medians of
+their samples in seconds. Where there is nothing to measure the row has an "error" in words.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import statistics
@@ -86,8 +87,9 @@ def tree(system: BaseSystem, label: str) -> Iterator[Row]:
 
 
 def first(system: BaseSystem, label: str) -> Iterator[Row]:
-    samples = [timed(lambda: system.first_of_map(1_000_000)) for _ in range(3)]
-    yield {"measure": "first", **median_of(samples)}
+    n = 1_000_000 // FEWER.get(label, 1)
+    samples = [timed(lambda: system.first_of_map(n)) for _ in range(1 if label in FEWER else 3)]
+    yield {"measure": "first", **median_of(samples), "n": n}
 
 
 def latency(system: BaseSystem, label: str) -> Iterator[Row]:
@@ -201,7 +203,8 @@ def taskbench(system: BaseSystem, kernel: Kernel) -> Iterator[Row]:
         rows.append({"measure": f"metg_{pattern}", **bench.measure(pattern)})
         yield rows[-1]
     worst = max(rows, key=lambda row: float(row["value"]))
-    yield {"measure": "metg_worst", "value": worst["value"], "unit": "s", "n": worst["n"]}
+    yield {"measure": "metg_worst", "value": worst["value"], "unit": "s", "n": worst["n"],
+           "bound": worst["bound"]}  # fmt: skip
 
 
 def start(system_type: type[BaseSystem]) -> Iterator[Row]:
@@ -217,14 +220,20 @@ def start(system_type: type[BaseSystem]) -> Iterator[Row]:
 
 
 def guarded(job: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
-    """Yield the beginning of a job and its rows, or why there are none."""
+    """Yield the beginning and the end of a job and its rows, or why there are none."""
     yield {"begin": job}
     try:
         yield from rows()
     except NotOffered as error:
         yield {"job": job, "error": str(error), "is_offered": False}
     except Exception as error:
-        yield {"job": job, "error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        yield {"job": job, "error": reason_of(error)}
+    yield {"end": job}
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception in a line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def run(label: str, kernel: Kernel, jobs: list[str]) -> Iterator[Row]:
@@ -241,7 +250,13 @@ def run(label: str, kernel: Kernel, jobs: list[str]) -> Iterator[Row]:
             system = system_type(**layout)
         except TypeError:  # this system knows no layouts
             system = system_type()
-        with system:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(system)
+            except Exception as error:
+                yield from ({"job": job, "error": reason_of(error)} for job in wanted)
+                yield from ({"end": job} for job in wanted)
+                continue
             for job in wanted:
                 rows = partial(taskbench, system, kernel)
                 if job in JOBS:

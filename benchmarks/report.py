@@ -19,7 +19,7 @@ LEAST_BYTES = 0.1
 """Memory per task below this cannot be told from noise of the process's size."""
 FULL_NUMBERS = {
     "map_100k": 100_000, "map_1m": 1_000_000, "submit_20k": 20_000, "tree": 8191,
-    "pending": 1_000_000, "pending_graph": 131_071,
+    "first": 1_000_000, "pending": 1_000_000, "pending_graph": 131_071,
     "chain_trivial": 100_000, "chain_10us": 100_000,
 }  # fmt: skip
 SYMBOLIC = (
@@ -60,7 +60,7 @@ def show(measure: str, row: Row | None) -> str:
         return "-"
     text = figure(row["value"], row["unit"])
     if row.get("bound"):
-        text = f"beyond {text}"
+        text = f"{row['bound']} {text}"
     full = FULL_NUMBERS.get(measure)
     return text if full is None or row["n"] == full else f"{text} (n={row['n']:,})"
 

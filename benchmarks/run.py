@@ -11,6 +11,7 @@ work begins anew. `--write` stores the tables in benchmarks/RESULTS.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.util
 import json
@@ -57,19 +58,23 @@ class Runner:
         self.failures: list[Failure] = []
         self._command = command
         self._job = ""
+        self._ended: set[str] = set()
 
     def run(self, jobs: list[str]) -> None:
         """Run all jobs; after one that ended its process, those after it in a new process."""
         left = list(jobs)
         while left:
             self._job = ""
+            self._ended.clear()
             reason = self._run_process(left)
             if not reason:
                 return
-            culprit = self._job or left[0]
-            self._fail(culprit, reason)
-            done = left.index(culprit) if culprit in left else 0
-            left = left[done + 1 :] if self._job else []
+            culprits = [self._job] if self._job and self._job not in self._ended else []
+            if not culprits and not self._ended:  # it does not even begin
+                culprits = left
+            for job in culprits:
+                self._fail(job, reason)
+            left = [job for job in left if job not in self._ended and job not in culprits]
 
     def _run_process(self, jobs: list[str]) -> str:
         """Run jobs in one process; return why it ended before it was through, or an empty text."""
@@ -84,21 +89,16 @@ class Runner:
             assert process.stdout is not None
             lines: queue.Queue[str | None] = queue.Queue()
             threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-            is_silent = False
-            while True:
-                try:
-                    line = lines.get(timeout=SILENT_S)
-                except queue.Empty:
-                    is_silent = True
-                    _kill_group(process)
-                    break
-                if line is None:
-                    break
-                self._take(line)
-            code = process.wait()
-            if is_silent:
+            try:
+                while (line := lines.get(timeout=SILENT_S)) is not None:
+                    self._take(line)
+            except queue.Empty:
+                _kill_group(process)
                 return f"no answer within {SILENT_S:.0f} s"
-            if not code:
+            except BaseException:  # it is in a session of its own, where Ctrl+C does not reach it
+                _kill_group(process)
+                raise
+            if not (code := process.wait()):
                 return ""
             errors.seek(0)
             said = [line for line in errors.read().splitlines() if line.strip()]
@@ -110,6 +110,8 @@ class Runner:
         row = json.loads(line)
         if "begin" in row:
             self._job = row["begin"]
+        elif "end" in row:
+            self._ended.add(row["end"])
         elif "error" in row:
             self._fail(row["job"], row["error"], is_fault=row.get("is_offered", True))
         else:
@@ -131,13 +133,12 @@ def _read(stream: TextIO, lines: queue.Queue[str | None]) -> None:
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
     """End a process that we started, and all that it started in its session."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGKILL)
-    for child in children:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        for child in children:  # those that have made sessions of their own
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def describe_machine() -> str:

@@ -127,6 +127,11 @@ class System(BaseSystem):
             futures = self.client.map(fn, futures, pure=False)
         return list(self.client.gather(futures))
 
+    def first_of_map(self, n: int) -> None:
+        futures = self.client.map(work.noop, range(n), pure=False)
+        futures[0].result()
+        self.client.cancel(futures)
+
     def bytes_per_pending(self, n: int, folder: str) -> float:
         return self._grown(lambda: self.client.map(work.noop, range(n), pure=False), n, folder) / n
 

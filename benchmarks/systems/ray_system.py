@@ -75,7 +75,7 @@ class System(BaseSystem):
         return list(self.ray.get(refs))
 
     def first_of_map(self, n: int) -> None:
-        raise NotOffered("no map: a million submissions come before the first can be asked for")
+        raise NotOffered("it has no map: a million submissions would come first")
 
     def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
         if across == "workers":
