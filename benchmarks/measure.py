@@ -87,7 +87,7 @@ def tree(system: BaseSystem, label: str) -> Iterator[Row]:
 
 
 def first(system: BaseSystem, label: str) -> Iterator[Row]:
-    n = 1_000_000 // FEWER.get(label, 1)
+    n = 20_000 if label in FEWER else 1_000_000
     samples = [timed(lambda: system.first_of_map(n)) for _ in range(1 if label in FEWER else 3)]
     yield {"measure": "first", **median_of(samples), "n": n}
 
@@ -106,7 +106,7 @@ def latency(system: BaseSystem, label: str) -> Iterator[Row]:
 
 
 def pending(system: BaseSystem, label: str) -> Iterator[Row]:
-    n = 1_000_000 // FEWER.get(label, 1)
+    n = 20_000 if label in FEWER else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         value = system.bytes_per_pending(n, folder)
     yield {"measure": "pending", "value": value, "unit": "B/task", "n": n}
