@@ -23,7 +23,7 @@ from typing import Any
 from . import symbolic, work
 from .metg import Bench, Kernel
 from .patterns import PATTERNS
-from .systems.base import BaseSystem, NotOffered
+from .systems.base import BaseSystem
 
 Row = dict[str, Any]
 Job = Callable[[BaseSystem, str], Iterator[Row]]
@@ -224,8 +224,6 @@ def guarded(job: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
     yield {"begin": job}
     try:
         yield from rows()
-    except NotOffered as error:
-        yield {"job": job, "error": str(error), "is_offered": False}
     except Exception as error:
         yield {"job": job, "error": reason_of(error)}
     yield {"end": job}
@@ -239,6 +237,10 @@ def reason_of(error: Exception) -> str:
 def run(label: str, kernel: Kernel, jobs: list[str]) -> Iterator[Row]:
     """Start the system once per layout and yield the rows of the jobs."""
     system_type = importlib.import_module(f"benchmarks.systems.{label}_system").System
+    for job in [job for job in jobs if job in system_type.lacks]:
+        yield {"job": job, "error": system_type.lacks[job], "is_offered": False}
+        yield {"end": job}
+    jobs = [job for job in jobs if job not in system_type.lacks]
     if "start" in jobs:
         yield from guarded("start", partial(start, system_type))
     shared = [job for job in (*JOBS, "taskbench") if job in jobs and job not in APART]

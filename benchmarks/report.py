@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .catalogue import BUDGETS, CORE_JOBS, GOALS, MEASURES, Measure
+from .catalogue import BUDGETS, CORE_JOBS, GOALS, MEASURES
 from .patterns import PATTERNS
 
 Row = dict[str, Any]
@@ -223,15 +223,15 @@ def decision_table(results: Results) -> str:
     return markdown(head, rows) if rows else ""
 
 
-def reasons(results: Results, failures: list[tuple[str, str, str]]) -> str:
-    """Return why figures are not there, a line each. `failures`: system, job, reason."""
-    lines = [f"- {system}, {_title_of(job)}: {reason}" for system, job, reason in failures]
-    return "\n".join(lines)
-
-
-def _title_of(job: str) -> str:
-    found: list[Measure] = [measure for measure in MEASURES.values() if measure.job == job]
-    return f"{job} ({found[0].title})" if len(found) == 1 else job
+def reasons(failures: list[tuple[str, str, str]]) -> str:
+    """Return why figures are not there, a line for each system and reason. `failures`: system,
+    job, reason."""
+    jobs: dict[tuple[str, str], list[str]] = {}
+    for system, job, reason in failures:
+        jobs.setdefault((system, reason), []).append(job)
+    return "\n".join(
+        f"- {system}, {', '.join(found)}: {reason}" for (system, reason), found in jobs.items()
+    )
 
 
 def sections(
@@ -244,7 +244,7 @@ def sections(
         ("Task Bench", taskbench_table(results)),
         ("Symbolic maps: 3 in a chain, and the sum of the last", symbolic_table(results)),
         ("The scheduler's core with simulated workers", decision_table(results)),
-        ("Not measured", reasons(results, failures)),
+        ("Not measured", reasons(failures)),
     ]
     return [(title, text) for title, text in every if text]
 

@@ -126,8 +126,9 @@ class Runner:
 
 
 def _read(stream: TextIO, lines: queue.Queue[str | None]) -> None:
-    for line in stream:
-        lines.put(line)
+    with contextlib.suppress(ValueError):  # the stream is closed: nobody reads any more
+        for line in stream:
+            lines.put(line)
     lines.put(None)
 
 

@@ -1,13 +1,13 @@
 """What a system under test must offer, and what it may leave out.
 
-A method that a system has no counterpart for raises `NotOffered`, with the reason in words; the
-table then shows a dash, never a guess.
+What a system has no counterpart for stands in its `lacks`, with the reason in words: the table then
+shows a dash, never a guess.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from benchmarks.patterns import Graph
@@ -21,10 +21,6 @@ def fold_pairs(add: Callable[[Any, Any], Any], leaves: int) -> Any:
     return level[0]
 
 
-class NotOffered(Exception):
-    """The system has nothing that corresponds to this measure."""
-
-
 class BaseSystem(ABC):
     """A system with `slots` processes that run tasks. Used as a context manager; entering starts
     it.
@@ -34,8 +30,9 @@ class BaseSystem(ABC):
     graph_ways: tuple[str, ...] = ()
     """The ways in which it takes a graph whose tasks depend on each other, as users would."""
 
-    is_symbolic = False
-    """It sends maps over ranges and over futures without listing their tasks (symbolic.py)."""
+    lacks: Mapping[str, str] = {}
+    """Jobs (catalogue.py) that cannot be run on it, and why. The methods that only these need are
+    not there."""
 
     @classmethod
     def prepare(cls) -> None:
@@ -66,12 +63,12 @@ class BaseSystem(ABC):
     def add_tree(self, leaves: int) -> int:
         """Add up `leaves` ones pairwise, each sum a task of its own that takes two results, and
         return the total: ``2 * leaves - 1`` tasks."""
-        raise NotOffered("its tasks cannot take results of others")
+        raise NotImplementedError
 
     def run_graph(self, graph: Graph, spins: int, way: str) -> list[bytes]:
         """Run all tasks of a graph, `work.point(spins, label, *inputs)`, and return the results of
         its sinks."""
-        raise NotOffered("its tasks cannot take results of others")
+        raise NotImplementedError
 
     @abstractmethod
     def chain(self, fn: Callable[[int], int], n: int, links: int) -> list[int]:
@@ -80,21 +77,21 @@ class BaseSystem(ABC):
 
     def first_of_map(self, n: int) -> None:
         """Begin a map of `n` no-ops, wait for the first result, and cancel the rest."""
-        raise NotOffered("there is no such map")
+        raise NotImplementedError
 
     def bytes_per_pending(self, n: int, folder: str) -> float:
         """Growth of the scheduler process's memory per pending task, with `n` tasks mapped behind
         busy slots.
         """
-        raise NotOffered("there is no scheduler process that keeps pending tasks")
+        raise NotImplementedError
 
     def bytes_per_pending_sum(self, leaves: int, folder: str) -> float:
         """The same per task of a tree of sums (`add_tree`) behind busy slots."""
-        raise NotOffered("there is no scheduler process that keeps pending tasks")
+        raise NotImplementedError
 
     def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
         """Seconds from submission of a reader until the array is there in another process, and
         until it has touched every page: of the same worker (`across` = 'executors') or of another
         worker ('workers').
         """
-        raise NotOffered("there is nothing to transfer between")
+        raise NotImplementedError

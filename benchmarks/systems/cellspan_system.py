@@ -20,7 +20,6 @@ SETTLED_S = 60.0
 
 class System(BaseSystem):
     graph_ways = ("submits", "client.get")
-    is_symbolic = True
 
     def __init__(self, workers: int = 1, cores: int = 2) -> None:
         self.workers, self.cores = workers, cores

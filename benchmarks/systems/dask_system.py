@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import psutil
@@ -26,6 +26,7 @@ from .dask_graph import make_dask_graph
 
 class System(BaseSystem):
     graph_ways = ("submits", "client.get")
+    lacks: Mapping[str, str] = {"symbolic": "its maps are lists of tasks"}
 
     def __init__(self, workers: int = 2, cores: int = 1) -> None:
         self.workers, self.cores = workers, cores

@@ -6,15 +6,24 @@ from __future__ import annotations
 
 import concurrent.futures
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from benchmarks import work
 
-from .base import BaseSystem, NotOffered
+from .base import BaseSystem
 
 
 class System(BaseSystem):
+    lacks: Mapping[str, str] = {
+        "tree": "its tasks cannot take results of others",
+        "taskbench": "its tasks cannot take results of others",
+        "pending": "there is no scheduler process",
+        "pending_graph": "there is no scheduler process",
+        "array_workers": "there is one pool of processes",
+        "symbolic": "all items and results pass through the client",
+    }
+
     def __enter__(self) -> Self:
         self.pool = concurrent.futures.ProcessPoolExecutor(self.slots)
         list(self.pool.map(work.noop, range(100)))
@@ -48,8 +57,6 @@ class System(BaseSystem):
         results.close()  # cancels the rest
 
     def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
-        if across == "workers":
-            raise NotOffered("there is one pool of processes")
         # Results always pass through this process: there and back is what a user gets.
         made, start = self.pool.submit(work.make_array_timed, nbytes).result()
         _, arrived, touched = self.pool.submit(work.read_array, made).result()

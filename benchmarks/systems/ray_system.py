@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from benchmarks import work
 from benchmarks.patterns import Graph
 
-from .base import BaseSystem, NotOffered, fold_pairs
+from .base import BaseSystem, fold_pairs
 
 
 class System(BaseSystem):
     graph_ways = ("submits",)
+    lacks: Mapping[str, str] = {
+        "first": "it has no map: a million submissions would come first",
+        "pending": "no scheduler process keeps pending tasks: they are with who submitted them",
+        "pending_graph": "no scheduler process keeps pending tasks: they are with who submitted "
+        "them",
+        "array_workers": "one machine is one node: its processes share one object store",
+        "symbolic": "it has no map",
+    }
 
     @classmethod
     def prepare(cls) -> None:
@@ -74,12 +82,7 @@ class System(BaseSystem):
             refs = [task.remote(ref) for ref in refs]
         return list(self.ray.get(refs))
 
-    def first_of_map(self, n: int) -> None:
-        raise NotOffered("it has no map: a million submissions would come first")
-
     def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
-        if across == "workers":
-            raise NotOffered("one machine is one node: its processes share one object store")
         made = self.make_array.remote(nbytes)
         maker = self.ray.get(self.read_array.remote(made))[0]
         while True:

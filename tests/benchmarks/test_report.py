@@ -10,6 +10,7 @@ from benchmarks.catalogue import BUDGETS, CORE_JOBS, MEASURES, jobs_of, select
 from benchmarks.core_costs import ROWS
 from benchmarks.measure import JOBS
 from benchmarks.report import figure, sections, show, times_better, verdict
+from benchmarks.systems import dask_system, futures_system, ray_system
 
 
 def row(value: float | None, unit: str, n: int = 1, **more: Any) -> dict[str, Any]:
@@ -21,6 +22,12 @@ def test_every_budget_has_a_measure_and_every_measure_a_job() -> None:
     jobs = {*JOBS, *ROWS, "start", "taskbench", "symbolic"}
     assert {measure.job for measure in MEASURES.values()} == jobs
     assert set(CORE_JOBS) == set(ROWS)
+
+
+def test_what_a_peer_lacks_are_jobs() -> None:
+    jobs = {measure.job for measure in MEASURES.values()}
+    for peer in (dask_system, ray_system, futures_system):
+        assert set(peer.System.lacks) <= jobs
 
 
 def test_selecting_by_measure_and_by_job() -> None:
@@ -69,7 +76,7 @@ def test_tables_have_budgets_peers_ratios_and_reasons() -> None:
         "metg_fft": row(10e-3, "s", 400, **metg),
         "metg_worst": row(10e-3, "s", 400),
     }
-    failures = [("dask", "first", "there is no such map")]
+    failures = [("dask", job, "there is no such map") for job in ("first", "map_1m")]
     names = ["latency", "first", "metg_fft", "metg_worst"]
     parts = dict(sections({"cellspan": ours, "dask": theirs}, names, failures))
     budgets = parts["Budgets"].splitlines()
@@ -80,5 +87,5 @@ def test_tables_have_budgets_peers_ratios_and_reasons() -> None:
     found = next(line for line in budgets if "that of dask" in line)
     assert "fft" in found and ">= 20.00x | 10.00x | **missed by 2.00x**" in found
     assert "1,000/s (submits)" in parts["Task Bench"]
-    assert "no such map" in parts["Not measured"]
+    assert parts["Not measured"] == "- dask, first, map_1m: there is no such map"
     assert len({line.count("|") for line in budgets}) == 1
