@@ -9,6 +9,10 @@ Width: the paper runs one column per core, and four such graphs at once to let s
 two slots one column each leaves no pattern to speak of (a tree or an FFT of width 2), so here one
 graph has four columns per slot. All systems get the same graphs.
 
+Just before each pattern as many bare processes as slots run the kernel alone, and the share of the
+cores that they got is told with the result: what others take from an idle machine is not corrected
+for (a system that waits would look better than it is), so far below 100 % the figures are too bad.
+
 Law: lengths are numbers of spins of one kernel that is timed on all slots at once, before the
 systems run: what the systems' own processes take from the cores counts against them.
 """
@@ -21,7 +25,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from . import work
 from .patterns import Graph, make_graph
@@ -37,6 +41,7 @@ CLOSE = 1.12
 BOUND_S = 12.0
 """So long a search may take; the last bracket then stands."""
 PROBE_SPINS = 4000
+SHARE_S = 0.4
 
 
 class Kernel(NamedTuple):
@@ -132,12 +137,37 @@ def digest_all(graph: Graph) -> list[bytes]:
     return [results[index] for index in graph.sinks]
 
 
+def count_spins(lasting_s: float) -> float:
+    """Run the kernel here for some time; return how many spins there were per second."""
+    spins = 0
+    start = time.perf_counter()
+    while (took_s := time.perf_counter() - start) < lasting_s:
+        work.spin(PROBE_SPINS)
+        spins += PROBE_SPINS
+    return spins / took_s
+
+
 class Bench:
-    """Runs graphs on one system that is started."""
+    """Runs graphs on one system that is started. A context manager, because of the bare processes
+    that show how idle the machine is."""
 
     def __init__(self, system: BaseSystem, kernel: Kernel) -> None:
         self.system = system
         self.kernel = kernel
+        context = multiprocessing.get_context("spawn")
+        self._bare = concurrent.futures.ProcessPoolExecutor(system.slots, mp_context=context)
+
+    def __enter__(self) -> Self:
+        self._measure_share(0.05)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bare.shutdown()
+
+    def _measure_share(self, lasting_s: float = SHARE_S) -> float:
+        """Return the share of the slots' time that bare processes get now, at most 1."""
+        rates = list(self._bare.map(count_spins, [lasting_s] * self.system.slots))
+        return min(1.0, statistics.mean(rates) * self.kernel.spin_s)
 
     def measure(self, pattern: str) -> dict[str, Any]:
         """Return the row of a pattern: the granularity at 50 %, in seconds, and how it was found.
@@ -152,12 +182,14 @@ class Bench:
         for way in system.graph_ways:  # the first run of each is to warm up
             walls[way] = min(self._run(graph, 1, way, truth) for _ in range(3))
         way = min(walls, key=walls.__getitem__)
+        share = self._measure_share()
         end = time.perf_counter() + BOUND_S
 
         def efficiency_at(length_s: float) -> float:
             spins = self.kernel.spins_of(length_s)
             wall_s = self._median(graph, spins, way, truth)
-            return len(graph.tasks) * self.kernel.length_of(spins) / (wall_s * system.slots)
+            work_s = len(graph.tasks) * self.kernel.length_of(spins)
+            return work_s / (wall_s * system.slots)
 
         # If an overhead does not depend on the kernel, this is where the slots are half busy.
         first_s = walls[way] * system.slots / len(graph.tasks)
@@ -170,6 +202,7 @@ class Bench:
             "way": way,
             "rates": {name: len(graph.tasks) / wall_s for name, wall_s in walls.items()},
             "bound": found.bound,
+            "share": share,
         }
 
     def _median(self, graph: Graph, spins: int, way: str, truth: list[bytes]) -> float:

@@ -192,7 +192,10 @@ def taskbench_table(results: Results) -> str:
         "pattern", *(x for name in systems for x in (name, "empty tasks")),
         *(f"vs {peer}" for peer in peers),
     ]  # fmt: skip
-    return markdown(head, rows) if rows else ""
+    if not rows:
+        return ""
+    got = ", ".join(f"{results[name]['metg_worst']['share']:.0%} ({name})" for name in systems)
+    return f"{markdown(head, rows)}\n\nBare processes got at least so much of the cores meanwhile: {got}."
 
 
 def symbolic_table(results: Results) -> str:
