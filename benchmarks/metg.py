@@ -10,8 +10,8 @@ two slots one column each leaves no pattern to speak of (a tree or an FFT of wid
 graph has four columns per slot. All systems get the same graphs.
 
 Just before each pattern as many bare processes as slots run the kernel alone, and the share of the
-cores that they got is told with the result: what others take from an idle machine is not corrected
-for (a system that waits would look better than it is), so far below 100 % the figures are too bad.
+cores that they got is told with the result. What others take is not corrected for (a system that
+waits a lot would look better than it is), so far below 100 % the figures are too bad.
 
 Law: lengths are numbers of spins of one kernel that is timed on all slots at once, before the
 systems run: what the systems' own processes take from the cores counts against them.

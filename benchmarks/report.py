@@ -195,7 +195,8 @@ def taskbench_table(results: Results) -> str:
     if not rows:
         return ""
     got = ", ".join(f"{results[name]['metg_worst']['share']:.0%} ({name})" for name in systems)
-    return f"{markdown(head, rows)}\n\nBare processes got at least so much of the cores meanwhile: {got}."
+    note = f"Bare processes got at least so much of the cores meanwhile: {got}."
+    return f"{markdown(head, rows)}\n\n{note}"
 
 
 def symbolic_table(results: Results) -> str:
