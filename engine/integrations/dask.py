@@ -2,8 +2,9 @@
 
 Every layer of a graph (or prefix of its keys) becomes a group, every task a task of it, every edge
 a dependency: results stay on the workers, only wanted keys come back, and what nobody needs any
-more is freed while the graph still runs. Tasks are sent in batches while the rest is still being
-pickled; nothing is asked and answered per task.
+more is freed while the graph still runs. Layers whose tasks differ by their place alone are sent as
+a whole (dask_each.py); other tasks in batches while the rest is still being pickled. Nothing is
+asked and answered per task.
 
 Law: results, errors and the shape of what is returned are those of Dask's own schedulers.
 """
@@ -11,6 +12,7 @@ Law: results, errors and the shape of what is returned are those of Dask's own s
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Mapping
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge
 from ..executor import values
 from ..messages import Blob
+from .dask_each import MIN_TASKS, EachPlan, find_each
 from .dask_plan import Key, Plan, flat_keys, make_plan, read_graph
 
 if TYPE_CHECKING:
@@ -115,25 +118,26 @@ class _Submission:
         self._options = options
         self._values: dict[Key, Any] = {}
         """What stands in arguments for a key: a _Ref, a Future of scattered data, or a literal."""
-        self._groups: list[GroupState] = []
+        self._functions: list[PickledFunction] = []
+        """Of each group the function that its tasks call."""
         self._generic: list[bool] = []
+        """Of each group: do its tasks bring along what they call?"""
+        self._groups: dict[int, GroupState] = {}
         self._scattered: dict[int, tuple[Any, Future]] = {}
         """Large parts of arguments, by id, and where they are: each is put there once."""
 
     def run(self, wanted: list[Key]) -> dict[Key, Future]:
         """Submit everything; return the futures of the wanted tasks, and hold nothing else."""
-        plan, session = self._plan, self._session
+        plan = self._plan
         self._place_data()
-        functions = self._choose_functions()
-        with session.lock:
-            for name, function in zip(plan.names, functions, strict=True):
-                layer = {"kind": "graph", "function": function.digest}
-                blobs: dict[bytes, Blob] = {function.digest: function.blob}
-                group = session.add_group(name, 0, layer, blobs, self._options, False)
-                group.graph = OpenGraph(None)
-                self._groups.append(group)
+        self._functions = self._choose_functions()
+        parts = Counter(number for number, _ in plan.runs)
         try:
             for number, run in plan.runs:
+                each = self._find_each(number, run) if parts[number] == 1 else None
+                if each is not None:
+                    self._send_each(number, each)
+                    continue
                 for start in range(0, len(run), BATCH_TASKS):
                     self._send(number, run[start : start + BATCH_TASKS])
         except BaseException:
@@ -142,7 +146,7 @@ class _Submission:
         targets = dict.fromkeys(plan.targets.get(key, key) for key in wanted)
         places = {key: value for key in targets if type(value := self._values.get(key)) is _Ref}
         self._finish({(ref.group, ref.index) for ref in places.values()})
-        found = {group.id: group for group in self._groups}
+        found = {group.id: group for group in self._groups.values()}
         return {key: Future(found[ref.group], ref.index) for key, ref in places.items()}
 
     def _finish(self, kept: set[tuple[int, int]]) -> None:
@@ -150,19 +154,23 @@ class _Submission:
         need run all the same, and their results are freed as soon as these have them.
         """
         session = self._session
+        kept_in: dict[int, list[tuple[int, int]]] = {}
+        for place in kept:
+            kept_in.setdefault(place[0], []).append(place)
         with session.lock:
             if session.closed is not None:
                 return
-            for group in self._groups:
-                session.close_graph(group)
-            for group in self._groups:
+            for group in self._groups.values():
+                if group.graph is not None:
+                    session.close_graph(group)
+            for group in self._groups.values():
                 group.pushed.discard(0, group.n)  # they were submitted unwanted
                 free = group.held.copy()
-                for index in [i for i in group.counts if (group.id, i) in kept]:
+                group.counts.clear()
+                for _, index in kept_in.get(group.id, ()):
                     free.discard(index, index + 1)
+                    group.counts[index] = 1
                 for start, stop in free:
-                    for index in range(start, stop):
-                        del group.counts[index]
                     session.release(group, start, stop)
         session.wake()
 
@@ -211,8 +219,45 @@ class _Submission:
 
     # --- tasks ------------------------------------------------------------------------------------
 
+    def _find_each(self, number: int, run: list[Key]) -> EachPlan | None:
+        """Return a whole group as an `Each`, if its tasks differ by their place alone."""
+        if len(run) < MIN_TASKS or self._generic[number]:
+            return None
+        nodes = [self._plan.tasks[key] for key in run]
+        try:
+            return find_each(run, nodes, self._plain, self._key_of)
+        except KeyError:  # they need each other
+            return None
+
+    def _send_each(self, number: int, each: EachPlan) -> None:
+        function, count = self._functions[number], len(each.keys)
+        layer = {
+            "kind": "each", "n": count, "function": function.digest,
+            "args": each.args, "names": each.names,
+        }  # fmt: skip
+        group = self._add_group(number, count, layer, each.blobs)
+        for index, key in enumerate(each.keys):
+            self._values[key] = _Ref(group.id, index)
+        self._session.wake()
+
+    def _add_group(
+        self, number: int, count: int, layer: dict[str, Any], blobs: dict[bytes, Blob]
+    ) -> GroupState:
+        session, function = self._session, self._functions[number]
+        blobs = {function.digest: function.blob, **blobs}
+        name = self._plan.names[number]
+        with session.lock:
+            group = session.add_group(name, count, layer, blobs, self._options, False)
+            self._groups[number] = group
+        return group
+
     def _send(self, number: int, keys: list[Key]) -> None:
-        group, session, found = self._groups[number], self._session, self._values
+        session, found = self._session, self._values
+        group = self._groups.get(number)
+        if group is None:
+            layer = {"kind": "graph", "function": self._functions[number].digest}
+            group = self._add_group(number, 0, layer, {})
+            group.graph = OpenGraph(None)
         start = group.n
         for index, key in enumerate(keys, start):
             found[key] = _Ref(group.id, index)
