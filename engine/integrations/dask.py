@@ -30,6 +30,7 @@ from dask._task_spec import (
     Tuple,
     _identity_cast,
 )
+from dask.callbacks import local_callbacks
 from dask.sizeof import sizeof
 
 from ..client.blame import find_culprit
@@ -40,6 +41,7 @@ from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge
 from ..executor import values
 from ..messages import Blob
+from .dask_callbacks import Follower, Watch, usable
 from .dask_each import MIN_TASKS, EachPlan, find_each
 from .dask_plan import Key, Plan, flat_keys, make_plan, read_graph
 
@@ -81,15 +83,36 @@ def get(
         )
     options = check_options(None, priority, retries, allowed_failures)
     wanted = list(dict.fromkeys(flat_keys(keys)))
-    plan = make_plan(read_graph(dsk), wanted)
-    results = dict(plan.data)
-    if plan.tasks:
-        futures = _Submission(client, plan, options).run(wanted)
+    with local_callbacks() as active:  # a `get` inside of a callback calls none
+        nodes = read_graph(dsk)
+        watch = Watch(callbacks, nodes) if (callbacks := usable(active)) else None
+        succeeded = False
         try:
-            results.update(client.gather(futures))
-        finally:  # also where a traceback keeps this frame: what still runs for nobody is dropped
-            client.release(futures.values())
+            if watch is not None:
+                watch.start()
+            plan = make_plan(nodes, wanted)
+            results = _compute(client, plan, wanted, options, watch)
+            succeeded = True
+        finally:
+            if watch is not None:
+                watch.finish(not succeeded)
     return _pack(keys, {key: results[plan.targets.get(key, key)] for key in wanted})
+
+
+def _compute(
+    client: Client, plan: Plan, wanted: list[Key], options: dict[str, Any], watch: Watch | None
+) -> dict[Key, Any]:
+    """Return the results of tasks, and the literals, that the wanted keys stand for."""
+    results = dict(plan.data)
+    submission = _Submission(client, plan, options)
+    futures = submission.run(wanted, watch)
+    try:
+        if watch is not None:
+            submission.follow(futures, watch)
+        results.update(client.gather(futures))
+    finally:  # also where a traceback keeps this frame: what still runs for nobody is dropped
+        client.release(futures.values())
+    return results
 
 
 def _pack(keys: Any, results: Mapping[Key, Any]) -> Any:
@@ -126,8 +149,10 @@ class _Submission:
         self._scattered: dict[int, tuple[Any, Future]] = {}
         """Large parts of arguments, by id, and where they are: each is put there once."""
 
-    def run(self, wanted: list[Key]) -> dict[Key, Future]:
-        """Submit everything; return the futures of the wanted tasks, and hold nothing else."""
+    def run(self, wanted: list[Key], watch: Watch | None) -> dict[Key, Future]:
+        """Submit everything; return the futures of the wanted tasks, and hold nothing else (but
+        with a `watch` what is to be followed).
+        """
         plan = self._plan
         self._place_data()
         self._functions = self._choose_functions()
@@ -145,13 +170,26 @@ class _Submission:
             raise
         targets = dict.fromkeys(plan.targets.get(key, key) for key in wanted)
         places = {key: value for key in targets if type(value := self._values.get(key)) is _Ref}
-        self._finish({(ref.group, ref.index) for ref in places.values()})
+        self._finish({(ref.group, ref.index) for ref in places.values()}, watch is not None)
+        if watch is not None:
+            watch.submitted(plan, wanted)
         found = {group.id: group for group in self._groups.values()}
         return {key: Future(found[ref.group], ref.index) for key, ref in places.items()}
 
-    def _finish(self, kept: set[tuple[int, int]]) -> None:
+    def follow(self, futures: dict[Key, Future], watch: Watch) -> None:
+        """Tell a watch of each task that is done, until all are or one has failed."""
+        keys = {
+            (ref.group, ref.index): key for key, ref in self._values.items() if type(ref) is _Ref
+        }
+        try:
+            Follower(self._session, self._groups.values(), keys, futures).follow(watch.done)
+        finally:
+            self._finish({(f.key.group, f.key.index) for f in futures.values()})
+
+    def _finish(self, kept: set[tuple[int, int]], is_followed: bool = False) -> None:
         """Nothing is added any more; let go of all tasks that are not in `kept`: those that others
-        need run all the same, and their results are freed as soon as these have them.
+        need run all the same, and their results are freed as soon as these have them. Those that
+        are followed are let go of when they are done.
         """
         session = self._session
         kept_in: dict[int, list[tuple[int, int]]] = {}
@@ -170,7 +208,7 @@ class _Submission:
                 for _, index in kept_in.get(group.id, ()):
                     free.discard(index, index + 1)
                     group.counts[index] = 1
-                for start, stop in free:
+                for start, stop in () if is_followed else free:
                     session.release(group, start, stop)
         session.wake()
 
