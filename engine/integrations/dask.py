@@ -36,7 +36,8 @@ from dask.sizeof import sizeof
 from ..client.blame import find_culprit
 from ..client.client import check_options
 from ..client.functions import LIMIT_BYTES, FunctionTable, PickledFunction, size_text
-from ..client.futures import Future
+from ..client.futures import Future, packing, place_of
+from ..client.packing import check_session
 from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge
 from ..executor import values
@@ -317,13 +318,18 @@ class _Submission:
             kwargs = {name: self._plain(value) for name, value in node.kwargs.items()}
             if generic:
                 args = (node.func, *args)
+        packing.is_on = True  # futures of a whole map among the arguments are a list of futures
         try:
             payload, deps = values.dump_call(args, kwargs, self._key_of)
         except values.DumpFailed as error:
+            if isinstance(error.__cause__, InvalidArgument):  # of `_key_of`
+                raise error.__cause__ from None
             culprit = find_culprit((args, kwargs), f"the arguments of {key!r}") or str(error)
             raise ArgumentNotSerializable(
                 f"task {key!r} cannot be sent to the cluster: {culprit}"
             ) from error
+        finally:
+            packing.is_on = False
         if len(payload) > LIMIT_BYTES:
             raise PayloadTooLarge(
                 f"the arguments of task {key!r} take {size_text(len(payload))}; with a task "
@@ -339,7 +345,9 @@ class _Submission:
         if type(value) is _Ref:
             return value.group, value.index
         if type(value) is Future:
-            return value.key.group, value.key.index
+            group, index = place_of(value)
+            check_session(self._session, group.session, value.name)
+            return group.id, index
         if isinstance(value, np.ndarray):
             is_large = value.nbytes > INLINE_ONCE_BYTES and not value.dtype.hasobject
         else:
