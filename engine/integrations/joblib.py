@@ -16,7 +16,8 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -29,6 +30,7 @@ from ..client.client import Client
 from ..client.default import find_default
 from ..client.functions import name_of
 from ..client.futures import Future
+from ..client.session import Session
 from ..errors import InvalidArgument
 from . import joblib_task
 from .executor import slots_of
@@ -42,7 +44,7 @@ BATCH_S = 0.2
 """A batch is work of about this length..."""
 TASK_S = 0.02
 """...and is cut into tasks of about this one, so that slots share what takes longer than before."""
-TASK_BYTES = 4 << 20
+TASK_BYTES = 512 << 10
 """Arguments of more than this are not added to."""
 LONG_S = 1.0
 """What a call is taken to last until one has ended."""
@@ -76,14 +78,27 @@ def _default_client() -> Client:
 class _Batch:
     """The tasks of one batch, and whom to tell when all have ended, or one has failed."""
 
-    def __init__(self, futures: list[Future], callback: Callable[[_Batch], object] | None) -> None:
+    def __init__(
+        self,
+        futures: list[Future],
+        callback: Callable[[_Batch], object] | None,
+        error: Exception | None,
+    ) -> None:
         self.futures = futures
+        self._error = error
         self._callback = callback
         self._left = len(futures)
         self._lock = threading.Lock()
 
-    def listen(self) -> None:
-        """Begin to count."""
+    def listen(self, session: Session) -> None:
+        """Begin to count; of a batch that could not be submitted as a whole that is told."""
+        if self._error is not None:
+            callback, self._callback = self._callback, None
+            if callback is None:
+                raise self._error
+            with session.lock:
+                session.run_callback(partial(callback, self))
+            return
         for future in self.futures:
             future.add_done_callback(self._on_done)
 
@@ -101,6 +116,8 @@ class _Batch:
         """Return how long the calls took together, in seconds, and their results. Raises: what a
         call raised, the first that is known.
         """
+        if self._error is not None:
+            raise self._error
         for future in self.futures:
             if future.status not in ("done", "pending"):
                 future.result()
@@ -193,30 +210,36 @@ class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
 
     def submit(self, func: Any, callback: Callable[[Any], object] | None = None) -> Any:
         """Submit a batch of calls; `callback` is called with what this returns, in the end."""
-        most = max(1, min(int(TASK_S / self._call_s), MAX_BATCH))
         futures: list[Future] = []
+        error: Exception | None = None
+        try:
+            for function, calls in self._cut(func.items):
+                futures.append(self._submit(function, calls, func))
+        except Exception as raised:  # joblib would wait for ever: it calls this in a callback, too
+            error = raised
+        batch = _Batch(futures, callback, error)
+        with self._lock:
+            self._batches.add(batch)
+        batch.listen(self.client.session)
+        return batch
+
+    def _cut(self, items: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+        """Yield the tasks of a batch: functions with their calls."""
+        most = max(1, min(int(TASK_S / self._call_s), MAX_BATCH))
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         current: Any = None
         nbytes = 0
-        for function, args, kwargs in func.items:
+        for function, args, kwargs in items:
             if calls and (function is not current or len(calls) >= most or nbytes > TASK_BYTES):
-                futures.append(self._submit(current, calls, func))
+                yield current, calls
                 calls, nbytes = [], 0
             current = function
-            for arg in itertools.chain(args, kwargs.values()):
-                if type(arg) not in _SMALL:
-                    nbytes += quick_size_of(arg)
-            if not _SMALL.issuperset(map(type, args)):
+            if kwargs or not _SMALL.issuperset(map(type, args)):
                 args = tuple(map(self._share, args))
-            if kwargs:
                 kwargs = {name: self._share(value) for name, value in kwargs.items()}
+                nbytes += sum(map(quick_size_of, itertools.chain(args, kwargs.values())))
             calls.append((args, kwargs))
-        futures.append(self._submit(current, calls, func))
-        batch = _Batch(futures, callback)
-        with self._lock:
-            self._batches.add(batch)
-        batch.listen()
-        return batch
+        yield current, calls
 
     def _submit(self, function: Any, calls: list[Any], batch: Any) -> Future:
         """Submit calls of one function as a task."""
