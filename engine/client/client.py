@@ -323,10 +323,11 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
         """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
         futures at once.
 
-        As with the built-in `map` (and `concurrent.futures`) the shortest iterable ends it. A
-        `range`, or the futures of another map, costs nothing to send, whatever its length; items
-        are pickled in chunks; keyword arguments are the same for all tasks and are sent once.
-        Options and errors: as for `submit`.
+        The iterables have one length; what has none (`itertools.count()`, a generator) may go on
+        beyond the others. A `range`, or the futures of another map, costs nothing to send, however
+        long it is; items are pickled in chunks; keyword arguments are the same for all tasks and
+        are sent once. Options and errors: as for `submit`; InvalidArgument, too, if the iterables
+        differ in length, do not end, or make more than 500 million tasks.
         """
         session = self._session or self.session
         if not iterables:
@@ -428,8 +429,10 @@ def check_options(
     for label, value in (
         ("priority", priority), ("retries", retries), ("allowed_failures", allowed_failures),
     ):  # fmt: skip
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 31:
+        if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidArgument(f"{label} is a whole number, not {value!r}")
+        if abs(value) >= 1 << 31:
+            raise InvalidArgument(f"{label} is a number below 2 ** 31, but {value} was given")
         if value < 0 and label != "priority":
             raise InvalidArgument(f"{label} is not negative, but {value} was given")
     return {"priority": priority, "retries": retries, "allowed_failures": allowed_failures}
