@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PeerError, StoreFull
-from ..executor.values import Part
+from ..executor.values import SHARDS, Part
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     DataStored,
@@ -22,6 +22,7 @@ from ..messages import (
     ForgetGroup,
     FreeResults,
     Message,
+    PlanExchange,
     RestartExecutors,
     Runs,
     RunSpan,
@@ -30,10 +31,11 @@ from ..messages import (
 from . import runs as runs_
 from .assignments import Assignment
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Unlink
+from .effects import Effect, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .shards import Parcel, ShardDesk
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
 
@@ -62,13 +64,16 @@ class WorkerCore:
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
         self._restart: int | None = None
-        self._dispatcher = Dispatcher(slots, self._groups, store, self._ledger, self._effects)
+        self._desk = ShardDesk(worker, store, self._groups)
+        self._dispatcher = Dispatcher(
+            slots, self._groups, store, self._desk, self._ledger, self._effects
+        )
 
     # --- for the shell -------------------------------------------------------------------------
 
     def set_worker(self, worker: PeerId) -> None:
         """Our own number, as the scheduler's `Welcome` says it."""
-        self._ledger.worker = worker
+        self._ledger.worker = self._desk.worker = worker
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
@@ -114,7 +119,10 @@ class WorkerCore:
                 self._run_span(message, now)
             case FreeResults():
                 self.store.free(message.group, message.runs)
+                self._desk.free(message.group, message.runs)
                 self._sweep()
+            case PlanExchange():
+                self._desk.plan(message)
             case DefineGroup():
                 self._groups.define(message)
             case ForgetGroup():
@@ -130,6 +138,8 @@ class WorkerCore:
         group = self._groups.forget(number)
         if group is None:
             return
+        self._desk.forget(number)
+        self._sweep()
         things = {thing for thing, _ in group.chunks.values()}
         for slot in self.slots:
             self._effects += slot.forget(number)
@@ -140,6 +150,8 @@ class WorkerCore:
         paths, numbers = self.store.take_doomed()
         if paths:
             self._effects.append(Unlink(paths))
+        for block in self.store.take_spills():
+            self._effects.append(Spill(block.number, block.path, block.parts))
         if numbers:
             gone = set(numbers)
             for slot in self.slots:
@@ -153,6 +165,8 @@ class WorkerCore:
             raise PeerError(f"a span of group {message.group:x}, which was not defined")
         if message.assignment in self.assignments or message.start >= message.stop:
             raise PeerError(f"assignment {message.assignment} came twice, or is empty")
+        if message.start < group.splits < message.stop:
+            raise PeerError(f"assignment {message.assignment} has both splits and merges")
         assignment = Assignment(message, group)
         new = {(position, chunk): blob for position, chunk, blob in message.chunks}
         wanted = assignment.chunks(message.start, message.stop)
@@ -162,6 +176,12 @@ class WorkerCore:
             group.chunks[key] = self.store.next_number(), blob
         self.assignments[message.assignment] = assignment
         needs = assignment.needs(message.start, message.stop)
+        if assignment.is_merge:
+            self._effects += self._desk.request(assignment, message.holders)
+            if not assignment.pulls:
+                self._run_merges(assignment, None)
+                self._dispatcher.dispatch(now)
+            return
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
         self._effects += fetches
         if lost:
@@ -204,9 +224,7 @@ class WorkerCore:
     def _after_fetch(self, assignment: Assignment, worker: PeerId, full: StoreFull | None) -> None:
         if full is not None:
             self._plan.abandon(assignment)
-            failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
-            runs = assignment.drop_queued([assignment.start, assignment.stop])
-            self._ledger.fail_all(assignment, runs, failure)
+            self._fail_full(assignment, full)
         elif not assignment.fetches:
             needs = assignment.needs(assignment.start, assignment.stop)
             lost = self._dispatcher.find_lost(needs)
@@ -214,6 +232,45 @@ class WorkerCore:
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
+
+    # --- shards --------------------------------------------------------------------------------
+
+    def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
+        """Take the shards that a fetch brought; they may be fewer than were asked for."""
+        full = self._desk.keep(parcels, is_pushed=False)
+        assignment = self._desk.take(number)
+        if assignment is not None and not assignment.pulls:
+            self._run_merges(assignment, full)
+        self._sweep()
+        self._dispatcher.dispatch(now)
+
+    def put_shards(self, parcels: list[Parcel]) -> str | None:
+        """Take shards that another worker has sent of itself; return None, or why they cannot all
+        be kept."""
+        full = self._desk.keep(parcels, is_pushed=True)
+        self._sweep()
+        return None if full is None else str(full)
+
+    def _run_merges(self, assignment: Assignment, full: StoreFull | None) -> None:
+        """What could be had of the inputs of merges is here: run them if that is all."""
+        missing = self._desk.missing(assignment, assignment.start, assignment.stop)
+        if not missing:
+            self._dispatcher.add(assignment)
+        elif full is not None:
+            self._fail_full(assignment, full)
+        else:
+            rows = self._desk.blame(assignment, missing)
+            self._return_all(assignment, "shards could not be fetched", rows)
+
+    def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
+        """Answer to `Spill`, if the block is still here: it is on disk now, or with None could not
+        be moved."""
+        self.store.on_spilled(number, path, places)
+
+    def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
+        failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
+        runs = assignment.drop_queued([assignment.start, assignment.stop])
+        self._ledger.fail_all(assignment, runs, failure)
 
     def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
         self._plan.abandon(assignment)
@@ -314,6 +371,8 @@ class WorkerCore:
                 self._ledger.fail_all(assignment, [start, stop], failure)
                 continue
             self._ledger.done(assignment, block, seconds, times)
+            if block.single == SHARDS:
+                self._effects += self._desk.push(block)
             seconds, times = 0.0, []
         del buffers[:used]
 
@@ -380,6 +439,8 @@ class WorkerCore:
                         self._effects.append(Revoke(slot.executor, piece.number))
         if assignment.fetches and not assignment.queued:
             self._plan.abandon(assignment)
+        if assignment.pulls and not assignment.queued:
+            self._desk.abandon(assignment)
         self._ledger.answer()
         self._dispatcher.dispatch(now)
 
@@ -387,6 +448,7 @@ class WorkerCore:
         self._restart = request
         self._ledger.clear()
         self._plan.clear()
+        self._desk.clear()
         self._groups.clear()
         self._dispatcher.clear()
         self.store.clear()

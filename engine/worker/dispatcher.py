@@ -17,6 +17,7 @@ from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .shards import ShardDesk
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
 
@@ -28,9 +29,16 @@ class Dispatcher:
     """Executors by number, and the assignments that are ready to run, first come first."""
 
     def __init__(
-        self, slots: int, groups: Groups, store: Store, ledger: Ledger, effects: list[Effect]
+        self,
+        slots: int,
+        groups: Groups,
+        store: Store,
+        desk: ShardDesk,
+        ledger: Ledger,
+        effects: list[Effect],
     ) -> None:
         self.slots: dict[int, Slot] = {}
+        self._desk = desk
         self._groups = groups
         self._store = store
         self._ledger = ledger
@@ -102,10 +110,8 @@ class Dispatcher:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
             return
-        needs = assignment.needs(start, stop)
-        lost = self.find_lost(needs)
-        if lost:
-            missing = rows_of(lost, self._ledger.worker)
+        missing, blocks = self._find_inputs(assignment, start, stop)
+        if missing:
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
             return
         self._pieces += 1
@@ -113,11 +119,27 @@ class Dispatcher:
         definition = slot.define(group, self._groups.blobs)
         if definition is not None:
             self._effects.append(definition)
-        self._effects.append(slot.compose(piece, self._find_blocks(needs), group.get_chunk))
+        self._effects.append(slot.compose(piece, blocks, group.get_chunk))
         if slot.running is None:
             slot.running = piece
         else:
             slot.queued = piece
+
+    def _find_inputs(
+        self, assignment: Assignment, start: int, stop: int
+    ) -> tuple[list[list[int]], list[StoredBlock]]:
+        """Return what is missing of the inputs of tasks `[start, stop)`, as `SpanReturned` has it,
+        and the blocks that they are in if nothing is."""
+        if assignment.is_merge:
+            lost = self._desk.missing(assignment, start, stop)
+            if lost:
+                return self._desk.blame(assignment, lost), []
+            return [], self._desk.find(assignment, start, stop)
+        needs = assignment.needs(start, stop)
+        gone = self.find_lost(needs)
+        if gone:
+            return rows_of(gone, self._ledger.worker), []
+        return [], self._find_blocks(needs)
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""
