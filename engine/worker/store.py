@@ -18,8 +18,8 @@ from ..ids import GroupId
 from ..messages import Block, BlockFile, Runs
 from .runs import pairs
 
-MIN_SPILL_BYTES = 4096
-"""Smaller blocks stay in memory: a file would take more than it gives."""
+MIN_SPILL_BYTES = 512
+"""Smaller blocks stay in memory: moving them would not give any."""
 
 
 class StoredBlock:
@@ -117,30 +117,26 @@ class Store:
         if not gaps:
             self.doom(block)
             return 0
+        self._numbers += 1
+        block.number = self._numbers
         try:
             self.reserve(block)
         except StoreFull:
             self.doom(block)
             raise
         self._groups[block.group] = index
-        self._numbers += 1
-        block.number = self._numbers
         for a, b in gaps:
             place = bisect_left(index.starts, a)
             index.starts.insert(place, a)
             index.stops.insert(place, b)
             index.blocks.insert(place, block)
             block.alive += b - a
-        if not block.is_on_disk and block.nbytes >= MIN_SPILL_BYTES and self.disk_bytes:
-            self._movable[block.number] = block
-            self._movable_nbytes += block.nbytes
-            self._plan_spills()
         return block.alive
 
     # --- room ----------------------------------------------------------------------------------
 
     def reserve(self, block: StoredBlock) -> None:
-        """Count what a block takes.
+        """Count what a block takes, which has its number; it may be moved to disk from now on.
 
         Raises:
             StoreFull: neither memory nor disk has room for it; it is not counted.
@@ -166,9 +162,15 @@ class Store:
             self.disk_nbytes += block.nbytes
         else:
             self.nbytes += block.nbytes
+            self._let_move(block)
+            self._plan_spills()
 
     def give_back(self, block: StoredBlock) -> None:
         """Count what a block took no more, and have its file removed."""
+        if self._movable.pop(block.number, None) is not None:
+            self._movable_nbytes -= block.nbytes
+        if self._moving.pop(block.number, None) is not None:
+            self._moving_nbytes -= block.nbytes
         if block.is_on_disk:
             self.disk_nbytes -= block.nbytes
         else:
@@ -180,6 +182,11 @@ class Store:
     def is_over(self) -> bool:
         """Is memory over its limit? Then new files should go to disk."""
         return self.disk_bytes > 0 and self.nbytes - self._moving_nbytes >= self.limit_bytes
+
+    def _let_move(self, block: StoredBlock) -> None:
+        if block.nbytes >= MIN_SPILL_BYTES and self.disk_bytes:
+            self._movable[block.number] = block
+            self._movable_nbytes += block.nbytes
 
     def _plan_spills(self) -> None:
         while self.nbytes - self._moving_nbytes > self.limit_bytes and self._movable:
@@ -203,10 +210,12 @@ class Store:
 
     def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
         """The shell has moved a block that `is_moving`: it is on disk now, under `path` (if it had
-        a path before, that leads there too), or could not be moved if `path` is None."""
+        a path before, that leads there too), or could not be moved if `path` is None: it will be
+        tried again when more is stored."""
         block = self._moving.pop(number)
         self._moving_nbytes -= block.nbytes
         if path is None:
+            self._let_move(block)
             return
         if block.path is None:
             block.path, block.places, block.parts = path, places, []
@@ -285,17 +294,10 @@ class Store:
                 kept.append((stop, b, block))
             block.alive -= min(b, stop) - max(a, start)
             if not block.alive:
-                self._drop(block)
+                self.give_back(block)
         index.starts[first:last] = [a for a, _, _ in kept]
         index.stops[first:last] = [b for _, b, _ in kept]
         index.blocks[first:last] = [block for _, _, block in kept]
-
-    def _drop(self, block: StoredBlock) -> None:
-        if self._movable.pop(block.number, None) is not None:
-            self._movable_nbytes -= block.nbytes
-        if self._moving.pop(block.number, None) is not None:
-            self._moving_nbytes -= block.nbytes
-        self.give_back(block)
 
     def doom(self, block: StoredBlock) -> None:
         """Have the file of a block removed that is not, or no more, in the store."""
