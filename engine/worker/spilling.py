@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 from itertools import count
@@ -16,6 +17,8 @@ from itertools import count
 from ..executor.files import write_parts
 from .core import WorkerCore
 from .effects import Spill
+
+logger = logging.getLogger("cellspan.worker")
 
 MOVES = 2
 """Blocks that are copied at a time."""
@@ -44,9 +47,11 @@ class Spiller:
                 else:
                     await asyncio.to_thread(shutil.copyfile, effect.path, target)
                     if store.is_moving(number):
-                        os.symlink(target, f"{target}.link")
-                        os.replace(f"{target}.link", effect.path)
-            except OSError:
+                        link = f"{effect.path}.moved"
+                        os.symlink(target, link)
+                        os.replace(link, effect.path)
+            except OSError as error:
+                logger.warning("a result cannot be moved to disk: %s", error)
                 unlink([target])
                 if store.is_moving(number):
                     self._core.on_spilled(number, None, [])

@@ -214,6 +214,20 @@ def test_merges_unpickle_their_own_shard_alone(client: Client) -> None:
         outputs[1].result(WAIT_S)
 
 
+def test_shards_over_the_wire(place: Any) -> None:
+    """Over TCP nothing is shared: shards travel as bytes, small ones and large ones."""
+    with (
+        LocalCluster(workers=2, cores=1, memory="1GB", name="wire", listen="tcp") as cluster,
+        Client(cluster) as client,
+    ):
+        inputs = client.map(numbers, range(10))
+        everything = np.concatenate([numbers(i) for i in range(10)])
+        for n in (3, 400):
+            outputs = client.shuffle(arrays_by_rest, np.concatenate, inputs, n=n)
+            for rest, found in enumerate(client.gather(outputs, timeout=WAIT_S)):
+                assert np.array_equal(found, everything[everything % n == rest])
+
+
 def test_a_worker_is_killed_midway(place: Any, signals: Signals) -> None:
     def slow(shards: list[Any]) -> Any:
         if not (signals.folder / "begun").exists():
