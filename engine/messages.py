@@ -408,7 +408,7 @@ class DataStored(Message):
 @dataclass(slots=True)
 class Heartbeat(Message):
     """Sent every second. `stats`: cpu (fraction of all cores), memory_bytes (worker and executors),
-    store_bytes, executors (alive), running (tasks).
+    store_bytes (in memory), disk_bytes (of the store), executors (alive), running (tasks).
     """
 
     stats: dict[str, float]

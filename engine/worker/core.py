@@ -238,8 +238,7 @@ class WorkerCore:
     def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
         """Take the shards that a fetch brought; they may be fewer than were asked for."""
         full = self._desk.keep(parcels, is_pushed=False)
-        assignment = self._desk.take(number)
-        if assignment is not None and not assignment.pulls:
+        for assignment in self._desk.take(number):
             self._run_merges(assignment, full)
         self._sweep()
         self._dispatcher.dispatch(now)

@@ -74,7 +74,7 @@ class ShardDesk:
         self._groups = groups
         self._here: dict[GroupId, _Here] = {}
         self._numbers = 0
-        self._fetches: dict[int, tuple[FetchShards, Assignment]] = {}
+        self._fetches: dict[int, tuple[FetchShards, list[Assignment]]] = {}
 
     # --- what the scheduler says ---------------------------------------------------------------
 
@@ -154,39 +154,58 @@ class ShardDesk:
     # --- pulling -------------------------------------------------------------------------------
 
     def request(self, assignment: Assignment, holders: list[list[Any]]) -> list[Effect]:
-        """Let an assignment of merges wait for the shards that are not here. Return the fetches,
-        one for each worker that may have some; none if all are here, or nobody has them.
+        """Let an assignment of merges wait for the shards that are not here. Return new fetches,
+        one for each worker that may have some which nobody has asked it for.
+
+        Where the merges are ours by the plan, the shards of all that are ours are asked for, once.
         """
-        start, stop, count = assignment.start, assignment.stop, assignment.group.splits
         assignment.holders = holders
-        missing = self.missing(assignment, start, stop)
+        missing = self.missing(assignment, assignment.start, assignment.stop)
+        if not missing:
+            return []
+        number = assignment.group.group
+        start, stop = self._widen(assignment)
         effects: list[Effect] = []
-        for _, first, last, worker, address in holders if missing else ():
+        for _, first, last, worker, address in holders:
             asked = runs_.intersect(missing, first, last)
+            for fetch, waiting in self._fetches.values():
+                is_for_us = fetch.group == number and fetch.worker == worker
+                if is_for_us and fetch.start <= start and stop <= fetch.stop:
+                    found, asked = runs_.split(asked, fetch.runs)
+                    if found:
+                        waiting.append(assignment)
+                        assignment.pulls.add(fetch.number)
             if asked and worker != self.worker:
                 self._numbers += 1
-                number = self._numbers
-                fetch = FetchShards(
-                    number, worker, address, assignment.group.group, asked, start - count,
-                    stop - count,
-                )  # fmt: skip
-                self._fetches[number] = fetch, assignment
-                assignment.pulls.add(number)
+                fetch = FetchShards(self._numbers, worker, address, number, asked, start, stop)
+                self._fetches[fetch.number] = fetch, [assignment]
+                assignment.pulls.add(fetch.number)
                 effects.append(fetch)
         return effects
 
-    def take(self, number: int) -> Assignment | None:
-        """A fetch has ended. Return who waited for it, None if it was given up before."""
+    def _widen(self, assignment: Assignment) -> tuple[int, int]:
+        """Return the outputs to ask for: all that are planned to be ours, if these are of them."""
+        count = assignment.group.splits
+        start, stop = assignment.start - count, assignment.stop - count
+        here = self._here.get(assignment.group.group)
+        for first, last, worker, _ in here.owners if here is not None else ():
+            if worker == self.worker and first <= start and stop <= last:
+                return first, last
+        return start, stop
+
+    def take(self, number: int) -> list[Assignment]:
+        """A fetch has ended. Return who waits for nothing more."""
         entry = self._fetches.pop(number, None)
-        if entry is None:
-            return None
-        entry[1].pulls.discard(number)
-        return entry[1]
+        if entry is None:  # dropped by a restart
+            return []
+        for assignment in entry[1]:
+            assignment.pulls.discard(number)
+        return [assignment for assignment in entry[1] if not assignment.pulls]
 
     def abandon(self, assignment: Assignment) -> None:
-        """Let an assignment wait no more."""
+        """Let an assignment wait no more; its fetches go on, what comes is kept."""
         for number in assignment.pulls:
-            del self._fetches[number]
+            self._fetches[number][1].remove(assignment)
         assignment.pulls.clear()
 
     def blame(self, assignment: Assignment, missing: Runs) -> list[list[int]]:

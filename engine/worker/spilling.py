@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -53,6 +54,8 @@ class Spiller:
             except OSError as error:
                 logger.warning("a result cannot be moved to disk: %s", error)
                 unlink([target])
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    store.on_disk_full()
                 if store.is_moving(number):
                     self._core.on_spilled(number, None, [])
                 return

@@ -204,6 +204,10 @@ class Store:
         spills, self._spills = self._spills, []
         return spills
 
+    def on_disk_full(self) -> None:
+        """The disk has less room than it had: it takes no more than what is there now."""
+        self.disk_bytes = self.disk_nbytes
+
     def is_moving(self, number: int) -> bool:
         """Return whether a block is still here that is to be moved to disk."""
         return number in self._moving

@@ -21,7 +21,18 @@ from cellspan.engine.messages import (
     TaskFailed,
 )
 from cellspan.engine.worker.core import Death, WorkerCore
-from cellspan.engine.worker.effects import Cut, Fetch, Kill, Revoke, SendFrame, Spawn, Unlink
+from cellspan.engine.worker.effects import (
+    Cut,
+    Fetch,
+    FetchShards,
+    Kill,
+    PushShards,
+    Revoke,
+    SendFrame,
+    Spawn,
+    Spill,
+    Unlink,
+)
 from cellspan.engine.worker.store import Store
 
 FUNCTION = b"a function"
@@ -68,6 +79,9 @@ class Shell:
         self.executors: dict[int, ImaginaryExecutor] = {}
         self.cuts: list[Cut] = []
         self.fetches: dict[int, Fetch] = {}
+        self.pulls: list[FetchShards] = []
+        self.pushes: list[PushShards] = []
+        self.spills: list[Spill] = []
         self.doomed: set[int] = set()
         self.unlinked: list[str] = []
         self.sent: list[Message] = []
@@ -95,6 +109,12 @@ class Shell:
                         self.executors[effect.executor] = ImaginaryExecutor()
                     case Fetch():
                         self.fetches[effect.number] = effect
+                    case FetchShards():
+                        self.pulls.append(effect)
+                    case PushShards():
+                        self.pushes.append(effect)
+                    case Spill():
+                        self.spills.append(effect)
                     case Unlink():
                         self.unlinked += effect.paths
         self.sent += self.core.take_sends()
