@@ -123,6 +123,7 @@ class ShardMoves:
             after(REFUSED_S, "is refused", self._on_answer, fetch, None, [])
             return
         splits = [i for a, b in pairs(fetch.runs) for i in range(a, b)]
+        self._worker.truth.moves["requests"] += 1
         rows = other.moves.serve(fetch.group, splits, fetch.start, fetch.stop)
         nbytes = sum(len(part) for _, parts in rows for part in parts)
         delay = self._worker.delay(nbytes)
@@ -158,6 +159,7 @@ class ShardMoves:
         worker = self._worker
         if not worker.is_dead and not sender.is_dead:
             parcels = self._as_parcels(push.group, rows, push.start, push.stop, sender)
+            worker.truth.moves["pushes"] += 1
             worker.core.put_shards(parcels)
             worker.flush()
 

@@ -61,6 +61,8 @@ class Truth:
         self.begun: Counter[int] = Counter()
         self.finished: Counter[int] = Counter()
         """Tasks that executors began, and that they finished, by group."""
+        self.moves: Counter[str] = Counter()
+        """Shards: pushes that arrived, requests that were answered."""
         self.lost_workers = 0
         self.killed_executors = 0
         self.restarts = 0

@@ -143,7 +143,13 @@ class User:
         outputs = max(1, int(self.random.random() ** 2 * self.habits.tasks))
         sizes = [8, 8, 40, 3000] if self.habits.large else [8]
         split = replace(self.make_function(), nbytes=self.random.choice(sizes))
-        merge, options, client = self.make_function(), self.make_options(), self.client
+        self.submit_exchange(source, offset, count, outputs, split, self.make_function())
+
+    def submit_exchange(
+        self, source: int, offset: int, count: int, outputs: int, split: Function, merge: Function
+    ) -> Mirror:
+        """Submit an exchange over results of a group, and want its outputs."""
+        options, client = self.make_options(), self.client
         mirror = self._add(Mirror(client.next_group(), "exchange"), True)
         client.truth.add_exchange(
             mirror.group, split, merge, source, offset, count, outputs, options
@@ -161,6 +167,7 @@ class User:
             SubmitGroup(mirror.group, name, layer, blobs, options, False),
             WantResults(mirror.group, [count, mirror.n]),
         )
+        return mirror
 
     def _range_spec(self) -> list[Any]:
         return ["range", self.random.randint(0, 1 << 40), self.random.randint(0, 9)]
