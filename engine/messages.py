@@ -31,7 +31,8 @@ Block: TypeAlias = list[Any]
 
 `parts` is a list of Blobs: a pickle (protocol 5) and then its out-of-band buffers. With `single`
 the pickle is the one result of task `start` (stop == start + 1), otherwise a list of `stop - start`
-results.
+results. Where `single` is 2, it is a split of an exchange, and `parts` are a table of offsets and
+the shards that it tells apart (executor/values.py).
 """
 
 BlockFile: TypeAlias = list[Any]
@@ -289,7 +290,8 @@ class RunSpan(Message):
     For a `Graph`: `payload` and `lengths` as in `ExtendGroup`. For `Each` with items: `chunks` is
     ``[[argument position, chunk number, Blob], ...]``, those that this worker was not sent before.
     `holders`: ``[[group, start, stop, worker, address], ...]``: inputs that this worker lacks and
-    who has them. `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
+    who has them (of an exchange's merges: a row for each worker with splits, from its first to its
+    last). `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
     dep_indices`` as in ExtendGroup, or an empty list where there are none.
     An input that is neither there nor in `holders` is being computed by this worker, for a span
     that it was given before: tasks wait for it. `passing`: nobody but tasks that were sent along
@@ -413,7 +415,7 @@ class DataStored(Message):
 @dataclass(slots=True)
 class Heartbeat(Message):
     """Sent every second. `stats`: cpu (fraction of all cores), memory_bytes (worker and executors),
-    store_bytes, executors (alive), running (tasks).
+    store_bytes (in memory), disk_bytes (of the store), executors (alive), running (tasks).
     """
 
     stats: dict[str, float]
@@ -659,6 +661,51 @@ class UnpublishDataset(Message):
     name: str
 
 
+# --- shards of an exchange ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PlanExchange(Message):
+    """To a worker, after `DefineGroup` of an exchange: who is to merge what, so that the shards of
+    a split can be sent there when it is done. `owners`: ``[[first output, stop, worker, address],
+    ...]``. Following it saves time, nothing relies on it.
+    """
+
+    group: GroupId
+    owners: list[list[Any]]
+
+
+@dataclass(slots=True)
+class GetShards(Message):
+    """From a worker to another: send me the shards of outputs `[start, stop)` of those of the
+    splits in `runs` that you have; with `files`, name files instead of sending large ones (same
+    host). The answer is `ResultsSent`: a block holds the shards `[start, stop)` of one split, a
+    file those of all outputs.
+    """
+
+    request: int
+    group: GroupId
+    runs: Runs
+    start: int
+    stop: int
+    files: bool
+
+
+@dataclass(slots=True)
+class PutShards(Message):
+    """From a worker to another that is to merge outputs `[start, stop)`: shards of them, blocks and
+    files as in the answer to `GetShards`. The answer is `ResultsKept`; what is not kept will be
+    asked for.
+    """
+
+    request: int
+    group: GroupId
+    start: int
+    stop: int
+    blocks: list[Block]
+    files: list[BlockFile]
+
+
 MESSAGES: tuple[type[Message], ...] = (
     Hello, Welcome, Turned,
     SubmitGroup, ExtendGroup, WantResults, HoldTasks, ReleaseTasks, CancelTasks, RetryTasks,
@@ -672,6 +719,7 @@ MESSAGES: tuple[type[Message], ...] = (
     CloseGroup,
     KeepTasks, GetHolders, HoldersGiven,
     PublishDataset, GetDataset, DatasetGiven, ListDatasets, DatasetsListed, UnpublishDataset,
+    PlanExchange, GetShards, PutShards,
 )  # fmt: skip
 """The position of a class in this tuple is its number on the wire: append, never reorder, within
 one PROTOCOL.

@@ -15,7 +15,7 @@ from typing import Any
 
 from .calls import PayloadRows
 from .files import map_parts
-from .values import Part, Resolve, load_blob, load_value
+from .values import SHARDS, Part, Resolve, load_blob, load_shards, load_value
 
 _UNLOADED = object()
 
@@ -33,26 +33,45 @@ class InputGone(Exception):
 class Thing:
     """A chunk of items or a block of results, by number."""
 
-    __slots__ = ("group", "parts", "path", "places", "single", "start", "stop", "value")
+    __slots__ = (
+        "group", "is_mapped", "output", "parts", "path", "places", "single", "splits", "start",
+        "stop", "value",
+    )  # fmt: skip
 
     def __init__(self, header: list[Any], parts: list[Part]) -> None:
         self.group, self.start, self.stop, self.single = header[1:5]
         self.path: str | None = header[6]
         self.places: list[int] = header[7]
+        # Of shards: the first output that they are for, and which splits they are of.
+        self.output, self.splits = header[8] if len(header) > 8 else (0, [])
         self.parts = parts
+        self.is_mapped = False
         self.value: Any = _UNLOADED
 
     def get_value(self) -> Any:
         """Return the list of results (or of items), or the one result of a single block."""
         if self.value is _UNLOADED:
-            if self.path is not None:
-                try:
-                    self.parts = map_parts(self.path, self.places)
-                except OSError as error:
-                    raise InputGone(self.group, self.start) from error
+            self._map()
+            if self.single == SHARDS:
+                return load_shards(self.parts)
             self.value = load_value(self.parts)
             self.parts = []  # buffers live on in the value where it needs them
         return self.value
+
+    def get_shard(self, row: int, output: int) -> memoryview:
+        """Return the shard for an output of the split in a row, packed."""
+        self._map()
+        at = output - self.output
+        start, stop = memoryview(self.parts[2 * row]).cast("Q")[at : at + 2]
+        return memoryview(self.parts[2 * row + 1])[start:stop]
+
+    def _map(self) -> None:
+        if self.path is not None and not self.is_mapped:
+            try:
+                self.parts = map_parts(self.path, self.places)
+            except OSError as error:
+                raise InputGone(self.group, self.start) from error
+            self.is_mapped = True
 
 
 class Blobs:

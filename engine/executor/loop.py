@@ -55,6 +55,7 @@ from .inputs import (
     payload_rows,
 )
 from .results import Packer, describe_raised
+from .shards import MergeRows, Shards, call_split
 from .values import Part
 
 TOKEN = struct.Struct("<Q")
@@ -64,7 +65,7 @@ TOKEN = struct.Struct("<Q")
 class Settings:
     """`name`: of this executor in `ps`; `label`: unique within the worker, begins its file names;
     `sock`, `page`, `tokens`, `lifeline`: inherited file descriptors; `store`: the store
-    folder."""
+    folder; `spill`: a folder on disk for what does not fit there, empty if there is none."""
 
     name: str
     label: str
@@ -73,6 +74,7 @@ class Settings:
     tokens: int
     lifeline: int
     store: str
+    spill: str = ""
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Executor:
         self._groups: dict[int, Group] = {}
         self._blobs = Blobs()
         self._things: dict[int, Thing] = {}
-        self._packer = Packer(settings.store, settings.label)
+        self._packer = Packer(settings.store, settings.label, settings.spill)
 
     def run(self) -> None:
         """Serve until the socket closes."""
@@ -211,6 +213,9 @@ class Executor:
             inputs = fold_rows(layer, piece.at, piece.stop, self._blobs, blocks)
             fold = partial(reduce, function)
             return lambda at: call_one(fold, inputs, at, page, piece.number)
+        elif layer["kind"] == "exchange":
+            call, inputs = self._prepare_exchange(layer, function, blocks, header, piece)
+            return lambda at: call_one(call, inputs, at, page, piece.number)
         else:
             chunks = {(position, n): self._things[thing] for position, n, thing in header["chunks"]}
             arguments = EachArguments(
@@ -227,6 +232,23 @@ class Executor:
                 return lambda at: call_one(function, values, at, page, piece.number)
             rows = arguments.rows()
         return lambda at: call_many(function, rows, at, page, piece.number)
+
+    def _prepare_exchange(
+        self,
+        layer: dict[str, Any],
+        merge: Callable[[Any], Any],
+        blocks: Blocks,
+        header: dict[str, Any],
+        piece: Piece,
+    ) -> tuple[Callable[[Any], Any], Iterator[Any]]:
+        """Return the function and the inputs of tasks of an exchange: all splits, or all merges."""
+        count = layer["count"]
+        if piece.at < count:
+            call = partial(call_split, self._blobs.get_value(layer["split"]), layer["outputs"])
+            first = layer["offset"]
+            return call, iter(blocks.column(layer["group"], first + piece.at, first + piece.stop))
+        things = [self._things[number] for number in header["blocks"]]
+        return merge, MergeRows(things, piece.group, count, piece.at - count, piece.stop - count)
 
     def _call_all(self, piece: Piece, call: Callable[[int], Stretch]) -> None:
         while True:
@@ -372,9 +394,14 @@ class Executor:
         if stretch is not None:
             # the last one is a failed task's, if there is one more than results
             durations = stretch.durations_ns[: len(stretch.results)]
-            blocks, buffers, failures = self._packer.pack(
-                piece.group, piece.name, begin, stretch.results, stretch.large
-            )
+            if stretch.results and type(stretch.results[0]) is Shards:
+                blocks, buffers, failures = self._packer.pack_shards(
+                    piece.name, begin, stretch.results
+                )
+            else:
+                blocks, buffers, failures = self._packer.pack(
+                    piece.group, piece.name, begin, stretch.results, stretch.large
+                )
         for unpacked in failures:
             unpacked["seconds"] = durations[unpacked["index"] - begin] / 1e9
         if failure is not None:
@@ -431,7 +458,7 @@ def main(argument: str) -> None:
         setproctitle(f"cellspan executor {settings.name}")
     watch = threading.Thread(
         target=_end_with_worker,
-        args=(settings.lifeline, settings.store),
+        args=(settings.lifeline, settings),
         daemon=True,
         name="lifeline",
     )
@@ -440,26 +467,28 @@ def main(argument: str) -> None:
     gc.collect()
     gc.freeze()  # what the process begins with is never garbage
     executor.run()
-    _leave(settings.store)
+    _leave(settings)
 
 
-def _end_with_worker(lifeline: int, store: str) -> None:
+def _end_with_worker(lifeline: int, settings: Settings) -> None:
     while True:
         try:
             data = os.read(lifeline, 1)
         except InterruptedError:
             continue
         if not data:
-            _leave(store)
+            _leave(settings)
 
 
-def _leave(store: str) -> None:
+def _leave(settings: Settings) -> None:
     """The worker is gone: remove what it shared, and end with everything that tasks have started
     in this group."""
     for _ in range(5):  # another executor may be writing its last file
-        shutil.rmtree(store, ignore_errors=True)
-        if not os.path.exists(store):
+        folders = [folder for folder in (settings.store, settings.spill) if os.path.exists(folder)]
+        if not folders:
             break
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.01)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)

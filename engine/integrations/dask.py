@@ -34,9 +34,9 @@ from dask.callbacks import local_callbacks
 from dask.sizeof import sizeof
 
 from ..client.blame import find_culprit
-from ..client.client import check_options
 from ..client.functions import LIMIT_BYTES, FunctionTable, PickledFunction, size_text
 from ..client.futures import Future, packing, place_of
+from ..client.options import check_options
 from ..client.packing import check_session
 from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge

@@ -117,6 +117,8 @@ class _Closure:
 
 
 def _goes_with(consumer: Group, producer: Group) -> bool:
+    if consumer is producer and consumer.layer.kind == "exchange":
+        return False  # merges go where the shards are sent to
     return consumer.owner == producer.owner and consumer.priority >= producer.priority
 
 

@@ -12,7 +12,7 @@ with the number of workers, tasks or finished groups.
   at most GROWTH times longer from report to report; with several workers at most half of a fair
   share of what is ready.
 - Place: tasks whose inputs the worker has; else the holder of the inputs, if waiting for it is
-  shorter than moving them.
+  shorter than moving them. Merges of an exchange: their planned owner, if it has room.
 
 Law: pure; it changes nothing but its own indices. It reads groups and workers, no messages, no
 clock.
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import GroupId, PeerId
+from .exchange import Exchange
 from .runs import first_run
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class Placement:
 
     def _weigh(self, ledger: Ledger, group: Group, worker: Worker) -> tuple[Worker, BitMap]:
         """Return the worker that is to run ready tasks with inputs, and which it may be given."""
+        if isinstance(group.layer, Exchange) and group.layer.is_merge(group.ready.min()):
+            return self._weigh_merges(ledger, group, group.layer, worker)
         local = self._find_local(ledger, group, worker)
         if local:
             return worker, local
@@ -239,6 +242,19 @@ class Placement:
             if can_queue and waiting_s <= _wait_of(worker) + moving_s:
                 return best, self._find_local(ledger, group, best) or first
         return worker, group.ready
+
+    def _weigh_merges(
+        self, ledger: Ledger, group: Group, layer: Exchange, worker: Worker
+    ) -> tuple[Worker, BitMap]:
+        """All of them take from everywhere: what matters is whom their shards were sent to."""
+        own = layer.owned_by(worker.peer) & group.ready
+        if own:
+            return worker, own
+        first = group.ready.min()
+        owner = ledger.workers.get(layer.owner_of(first) or 0)
+        if owner is not None and self.has_room(owner):
+            return owner, layer.owned_by(owner.peer) & group.ready
+        return worker, BitMap((first,))
 
     def _find_local(self, ledger: Ledger, group: Group, worker: Worker) -> BitMap:
         def held(number: GroupId) -> BitMap:

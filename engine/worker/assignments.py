@@ -48,6 +48,8 @@ class WorkGroup:
         """A chain with it could not be prepared: its tasks are run for themselves."""
         if self.kind == "each":
             self._read_each(layer)
+        self.splits: int = layer["count"] if self.kind == "exchange" else 0
+        """Of an exchange: so many of its tasks are splits, the others merges."""
         self.digests: list[Digest] = _digests_of(layer)
         self.chunks: dict[tuple[int, int], tuple[int, Blob]] = {}
         """By (argument position, chunk number): the thing's number, and its content."""
@@ -95,6 +97,8 @@ class WorkGroup:
                 else s
                 for s in self.layer["args"]
             ]
+        elif self.kind == "exchange":
+            layer["split"] = self.layer["split"].hex()
         elif self.kind == "fold" and self.layer["initial"] is not None:
             layer["initial"] = self.layer["initial"].hex()
         return layer
@@ -137,6 +141,10 @@ class Assignment:
         """What the scheduler has asked back: none of it is begun any more."""
         self.fetches: set[int] = set()
         """Numbers of the fetches that it waits for."""
+        self.pulls: set[int] = set()
+        """Numbers of the fetches of shards that it waits for."""
+        self.holders: list[list[Any]] = []
+        """Of merges: who may have splits."""
         self._payload = memoryview(message.payload)
         self._offsets: list[int] = []
         self._dep_offsets: list[int] = []
@@ -162,10 +170,19 @@ class Assignment:
         ):
             raise PeerError(f"assignment {self.assignment}: dependencies do not fit the span")
 
+    @property
+    def is_merge(self) -> bool:
+        """Are these merges of an exchange? They take shards, no results."""
+        return self.group.kind == "exchange" and self.start >= self.group.splits
+
     def needs(self, start: int, stop: int) -> Needs:
         """Return the results that tasks `[start, stop)` take as inputs, as runs by group."""
         if self.group.kind == "graph":
             return self._graph_needs(start, stop)
+        if self.group.kind == "exchange":
+            layer = self.group.layer
+            first = layer["offset"]
+            return {} if self.is_merge else {layer["group"]: [first + start, first + stop]}
         spans: dict[GroupId, list[tuple[int, int]]] = {}
         if self.group.kind == "fold":
             for group, first, last in take_levels(self.group.layer, start, stop):
@@ -244,6 +261,8 @@ def _digests_of(layer: dict[str, Any]) -> list[Digest]:
     if layer["kind"] == "fold":
         if layer["initial"] is not None:
             digests.append(layer["initial"])
+    elif layer["kind"] == "exchange":
+        digests.append(layer["split"])
     elif layer["kind"] == "each":
         digests += [spec[1] for spec in layer["args"] if spec[0] == "blob"]
     return list(dict.fromkeys(digests))

@@ -8,12 +8,11 @@ effects (effects.py) and messages; the shell takes and performs them. User value
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from ..errors import PeerError, StoreFull
-from ..executor.values import Part
+from ..executor.values import SHARDS, Part
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     DataStored,
@@ -23,6 +22,7 @@ from ..messages import (
     ForgetGroup,
     FreeResults,
     Message,
+    PlanExchange,
     RestartExecutors,
     Runs,
     RunSpan,
@@ -30,26 +30,15 @@ from ..messages import (
 )
 from . import runs as runs_
 from .assignments import Assignment
+from .death import Death, describe
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Unlink
+from .effects import Effect, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .shards import Parcel, ShardDesk
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
-
-
-@dataclass(slots=True)
-class Death:
-    """How an executor ended. `page_piece`, `page_index`: what its page said it was running (0:
-    nothing)."""
-
-    page_piece: int
-    page_index: int
-    exit_code: int | None
-    signal: str | None
-    oom: bool
-    log: list[str]
 
 
 class WorkerCore:
@@ -63,13 +52,16 @@ class WorkerCore:
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
         self._restarts: list[int] = []
-        self._dispatcher = Dispatcher(slots, self._groups, store, self._ledger, self._effects)
+        self._desk = ShardDesk(worker, store, self._groups)
+        self._dispatcher = Dispatcher(
+            slots, self._groups, store, self._desk, self._ledger, self._effects
+        )
 
     # --- for the shell -------------------------------------------------------------------------
 
     def set_worker(self, worker: PeerId) -> None:
         """Our own number, as the scheduler's `Welcome` says it."""
-        self._ledger.worker = worker
+        self._ledger.worker = self._desk.worker = worker
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
@@ -119,7 +111,10 @@ class WorkerCore:
                 self._run_span(message)
             case FreeResults():
                 self.store.free(message.group, message.runs)
+                self._desk.free(message.group, message.runs)
                 self._sweep()
+            case PlanExchange():
+                self._desk.plan(message)
             case DefineGroup():
                 self._groups.define(message)
             case ForgetGroup():
@@ -136,6 +131,8 @@ class WorkerCore:
         self._dispatcher.waiting.forget_group(number)
         if group is None:
             return
+        self._desk.forget(number)
+        self._sweep()
         things = {thing for thing, _ in group.chunks.values()}
         for slot in self.slots:
             self._effects += slot.forget(number)
@@ -146,6 +143,8 @@ class WorkerCore:
         paths, numbers = self.store.take_doomed()
         if paths:
             self._effects.append(Unlink(paths))
+        for block in self.store.take_spills():
+            self._effects.append(Spill(block.number, block.path, block.parts))
         if numbers:
             gone = set(numbers)
             for slot in self.slots:
@@ -159,6 +158,8 @@ class WorkerCore:
             raise PeerError(f"a span of group {message.group:x}, which was not defined")
         if message.assignment in self.assignments or message.start >= message.stop:
             raise PeerError(f"assignment {message.assignment} came twice, or is empty")
+        if message.start < group.splits < message.stop:
+            raise PeerError(f"assignment {message.assignment} has both splits and merges")
         assignment = Assignment(message, group)
         new = {(position, chunk): blob for position, chunk, blob in message.chunks}
         wanted = assignment.chunks(message.start, message.stop)
@@ -167,6 +168,12 @@ class WorkerCore:
         for key, blob in new.items():
             group.chunks[key] = self.store.next_number(), blob
         needs = assignment.needs(message.start, message.stop)
+        if assignment.is_merge:
+            self._ledger.add(assignment)
+            self._effects += self._desk.request(assignment, message.holders)
+            if not assignment.pulls:
+                self._run_merges(assignment, None)
+            return
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
         self._effects += fetches
         self._ledger.add(assignment)
@@ -209,9 +216,7 @@ class WorkerCore:
     def _after_fetch(self, assignment: Assignment, worker: PeerId, full: StoreFull | None) -> None:
         if full is not None:
             self._plan.abandon(assignment)
-            failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
-            runs = assignment.drop_unbegun([assignment.start, assignment.stop])
-            self._ledger.fail_all(assignment, runs, failure)
+            self._fail_full(assignment, full)
         elif not assignment.fetches:
             needs = assignment.needs(assignment.start, assignment.stop)
             lost = self._dispatcher.find_lost(needs)
@@ -219,6 +224,44 @@ class WorkerCore:
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
+
+    # --- shards --------------------------------------------------------------------------------
+
+    def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
+        """Take the shards that a fetch brought; they may be fewer than were asked for."""
+        full = self._desk.keep(parcels, is_pushed=False)
+        for assignment in self._desk.take(number):
+            self._run_merges(assignment, full)
+        self._sweep()
+        self._dispatcher.dispatch(now)
+
+    def put_shards(self, parcels: list[Parcel]) -> str | None:
+        """Take shards that another worker has sent of itself; return None, or why they cannot all
+        be kept."""
+        full = self._desk.keep(parcels, is_pushed=True)
+        self._sweep()
+        return None if full is None else str(full)
+
+    def _run_merges(self, assignment: Assignment, full: StoreFull | None) -> None:
+        """What could be had of the inputs of merges is here: run them if that is all."""
+        missing = self._desk.missing(assignment, assignment.start, assignment.stop)
+        if not missing:
+            self._dispatcher.add(assignment)
+        elif full is not None:
+            self._fail_full(assignment, full)
+        else:
+            rows = self._desk.blame(assignment, missing)
+            self._return_all(assignment, "shards could not be fetched", rows)
+
+    def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
+        """Answer to `Spill`, if the block is still here: it is on disk now, or with None could not
+        be moved."""
+        self.store.on_spilled(number, path, places)
+
+    def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
+        failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
+        self._ledger.fail_all(assignment, runs, failure)
 
     def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
         self._plan.abandon(assignment)
@@ -360,6 +403,8 @@ class WorkerCore:
                 continue
             self._ledger.done(assignment, block, seconds, times)
             self._dispatcher.on_stored(group, start, stop)
+            if block.single == SHARDS:
+                self._effects += self._desk.push(block)
             seconds, times = 0.0, []
         del buffers[:used]
 
@@ -406,7 +451,7 @@ class WorkerCore:
                     strand.alone.add(index + shift)
                 self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
                 return
-            failure = _describe_death(assignment.group.name, index, what, death, self.name)
+            failure = describe(assignment.group.name, index, what, death, self.name)
             self._ledger.fail(assignment, index, 0.0, failure)
             _, rest = runs_.split(rest, [index, index + 1])
         self._return_piece(piece, rest, f"their executor died ({what})")
@@ -429,30 +474,18 @@ class WorkerCore:
                         self._effects.append(Revoke(slot.executor, piece.number))
         if assignment.fetches and not assignment.queued and not assignment.awaiting:
             self._plan.abandon(assignment)
+        if assignment.pulls and not assignment.queued:
+            self._desk.abandon(assignment)
         self._ledger.answer()
 
     def _restart_all(self, request: int) -> None:
         self._restarts.append(request)
         self._ledger.clear()
         self._plan.clear()
+        self._desk.clear()
         self._groups.clear()
         self._dispatcher.clear()
         self.store.clear()
         self._sweep()
         for slot in self.slots:
             self._dispatcher.kill(slot)
-
-
-def _describe_death(name: str, index: int, what: str, death: Death, worker: str) -> Failure:
-    text = f"task {index} of {name!r} ended its executor process on {worker}: {what}"
-    if death.oom:
-        text += "; the system had run out of memory"
-    if death.log:
-        text += f"; its last words: {death.log[-1][:300]}"
-    failure: Failure = {"kind": "crashed", "text": text, "worker": worker, "oom": death.oom}
-    failure["log"] = death.log
-    if death.exit_code is not None:
-        failure["exit_code"] = death.exit_code
-    if death.signal is not None:
-        failure["signal"] = death.signal
-    return failure

@@ -18,6 +18,7 @@ from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .shards import ShardDesk
 from .slots import Link, Piece, Slot
 from .store import Store, StoredBlock
 from .waiting import Waiting
@@ -33,9 +34,16 @@ class Dispatcher:
     """Executors by number, and the assignments that are ready to run, first come first."""
 
     def __init__(
-        self, slots: int, groups: Groups, store: Store, ledger: Ledger, effects: list[Effect]
+        self,
+        slots: int,
+        groups: Groups,
+        store: Store,
+        desk: ShardDesk,
+        ledger: Ledger,
+        effects: list[Effect],
     ) -> None:
         self.slots: dict[int, Slot] = {}
+        self._desk = desk
         self._groups = groups
         self._store = store
         self._ledger = ledger
@@ -70,7 +78,8 @@ class Dispatcher:
 
     def add(self, assignment: Assignment) -> None:
         """An assignment has all inputs here, but those that are being computed here."""
-        self.waiting.admit(assignment)
+        if not assignment.is_merge:
+            self.waiting.admit(assignment)
         if assignment.queued:
             assignment.is_ready = True
             self._ready.append(assignment)
@@ -130,16 +139,13 @@ class Dispatcher:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
             return
-        needs = assignment.needs(start, stop)
-        if stop > begun:
-            needs[group.group] = runs_.split(needs[group.group], [start, stop])[1]
-        lost = self.find_lost(needs)
-        if lost:
-            missing = rows_of(lost, self._ledger.worker)
+        own = [start, stop] if stop > begun else []
+        missing, found = self._find_inputs(assignment, start, stop, own)
+        if missing:
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
             return
         self.waiting.take(links, start, stop)
-        blocks = dict.fromkeys(self._find_blocks(needs))
+        blocks = dict.fromkeys(found)
         taken = {group.group}
         for link in links:
             more = link.assignment.needs(start + link.shift, stop + link.shift)
@@ -189,6 +195,26 @@ class Dispatcher:
         if runs:
             assignment.put_back(runs)
             self._push(assignment)
+
+    def _find_inputs(
+        self, assignment: Assignment, start: int, stop: int, own: Runs
+    ) -> tuple[list[list[int]], list[StoredBlock]]:
+        """Return what is missing of the inputs of tasks `[start, stop)`, as `SpanReturned` has it,
+        and the blocks that they are in if nothing is. `own`: tasks of the group that are in the
+        same piece."""
+        if assignment.is_merge:
+            lost = self._desk.missing(assignment, start, stop)
+            if lost:
+                return self._desk.blame(assignment, lost), []
+            return [], self._desk.find(assignment, start, stop)
+        needs = assignment.needs(start, stop)
+        if own:
+            group = assignment.group.group
+            needs[group] = runs_.split(needs[group], own)[1]
+        gone = self.find_lost(needs)
+        if gone:
+            return rows_of(gone, self._ledger.worker), []
+        return [], self._find_blocks(needs)
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""

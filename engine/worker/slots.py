@@ -212,4 +212,5 @@ def _describe(block: StoredBlock) -> list[Any]:
         count,
         block.path,
         block.places,
+        *([] if (shards := block.shards()) is None else [shards]),
     ]

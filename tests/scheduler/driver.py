@@ -75,6 +75,15 @@ class Driver:
         self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", wire, blobs, options, False))
         return group
 
+    def exchange(self, source: int, offset: int, count: int, outputs: int, **options: int) -> int:
+        """Submit an exchange over results of a group; return its number."""
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        wire = make_exchange(source, offset, count, outputs)
+        blobs = {FUNCTION: b"function"}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", wire, blobs, options, False))
+        return group
+
     def graph(self, wanted: bool = False, **options: int) -> int:
         self.serial += 1
         group = make_group_id(CLIENT, self.serial)
@@ -177,6 +186,14 @@ def make_fold(
     return {
         "kind": "fold", "n": n, "function": FUNCTION, "initial": initial, "group": group,
         "offset": offset, "count": count, "fanin": fanin,
+    }  # fmt: skip
+
+
+def make_exchange(group: int, offset: int, count: int, outputs: int) -> dict[str, Any]:
+    """Return the wire form of an exchange."""
+    return {
+        "kind": "exchange", "n": count + outputs, "split": FUNCTION, "function": FUNCTION,
+        "group": group, "offset": offset, "count": count, "outputs": outputs,
     }  # fmt: skip
 
 

@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellspan.engine.diagnostics.counters import times_of
+from cellspan.engine.executor.values import SHARDS
 from cellspan.engine.messages import Blob
 
 from . import work
+from .sim_shards import merge_column, pack_split
 from .truth import Truth
 from .work import Function, Values
 from .world import World
@@ -43,6 +45,8 @@ class _Thing:
     stop: int
     parts: list[Blob]
     path: str | None
+    output: int = 0
+    splits: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -53,6 +57,13 @@ class _Known:
     layer: dict[str, Any]
     digests: list[str]
     function: Function
+    split: Function | None = None
+
+    def function_of(self, task: int) -> Function:
+        """Return what a task does."""
+        return (
+            self.split if self.split is not None and task < self.layer["count"] else self.function
+        )
 
 
 @dataclass
@@ -195,8 +206,11 @@ class SimExecutor:
         for digest in header["digests"]:
             self._users.setdefault(digest, set()).add(header["group"])
         function = work.read_function(bytes(self._contents[header["layer"]["function"]]))
+        split = None
+        if "split" in header["layer"]:
+            split = work.read_function(bytes(self._contents[header["layer"]["split"]]))
         self._groups[header["group"]] = _Known(
-            header["name"], header["layer"], header["digests"], function
+            header["name"], header["layer"], header["digests"], function, split
         )
 
     def _forget(self, group: int) -> None:
@@ -209,9 +223,10 @@ class SimExecutor:
     def _take_things(self, new: list[list[Any]], drop: list[int], buffers: list[Blob]) -> None:
         for number in drop:
             del self._things[number]
-        for number, group, start, stop, _, count, path, _ in new:
+        for number, group, start, stop, _, count, path, _, *shards in new:
             assert number not in self._things, f"thing {number} came twice"
-            self._things[number] = _Thing(group, start, stop, buffers[:count], path)
+            more = shards[0] if shards else ()
+            self._things[number] = _Thing(group, start, stop, buffers[:count], path, *more)
             del buffers[:count]
 
     # --- running ----------------------------------------------------------------------------------
@@ -243,14 +258,17 @@ class SimExecutor:
         self, run: _Run, header: dict[str, Any], row: dict[str, Any], buffers: list[Blob]
     ) -> _Strand:
         known, shift = self._groups[row["group"]], row.get("shift", 0)
+        function = known.function_of(header["start"] + shift)
         if known.layer["kind"] == "graph":
-            values = self._graph_values(header, buffers[0], known.function)
+            values = self._graph_values(header, buffers[0], function)
+        elif known.layer["kind"] == "exchange":
+            values = self._exchange_values(header, known, header["start"], header["stop"])
         else:
             before = run.strands[-1] if run.strands else None
             span = header["start"] + shift, header["stop"] + shift
             values = self._each_values(header["blocks"], row["chunks"], known, *span, before)
         is_kept = row.get("keep", True)
-        return _Strand(row["group"], known.name, known.function, shift, is_kept, values)
+        return _Strand(row["group"], known.name, function, shift, is_kept, values)
 
     def _find_misdeeds(self, run: _Run, at: int, strand: _Strand) -> None:
         """Note the tasks of a strand that will raise, and the first that will crash."""
@@ -381,6 +399,9 @@ class SimExecutor:
         """Return blocks and buffers of results, in files where they are large."""
         blocks: list[list[Any]] = []
         buffers: list[Blob] = []
+        known = self._groups[strand.group]
+        if strand.function is known.split:
+            return self._pack_splits(run, known, start, stop)
         size, shift = strand.function.nbytes - 8, strand.shift
         step = 1 if size + 8 >= SINGLE_BYTES else max(1, stop - start)
         for first in range(start, stop, step):
@@ -393,12 +414,31 @@ class SimExecutor:
                 blocks.append([first + shift, last + shift, last - first == 1, len(parts)])
                 buffers += parts
                 continue
-            self._files += 1
-            path = f"{self.label}-{self._files}"
-            self._disk[path] = parts
-            places = [0, len(parts[0]), 64 + len(parts[0]), nbytes - len(parts[0])]
-            blocks.append([first + shift, last + shift, last - first == 1, path, places])
+            place = self._write(parts)
+            blocks.append([first + shift, last + shift, last - first == 1, *place])
         return blocks, buffers
+
+    def _pack_splits(
+        self, run: _Run, known: _Known, start: int, stop: int
+    ) -> tuple[list[list[Any]], list[Blob]]:
+        blocks: list[list[Any]] = []
+        buffers: list[Blob] = []
+        assert known.split is not None
+        for task in range(start, stop):
+            value = int(run.strands[0].values[task - run.start])
+            parts = pack_split(known.split, value, known.layer["outputs"])
+            if sum(map(len, parts)) < FILE_BYTES:
+                blocks.append([task, task + 1, SHARDS, len(parts)])
+                buffers += parts
+            else:
+                blocks.append([task, task + 1, SHARDS, *self._write(parts)])
+        return blocks, buffers
+
+    def _write(self, parts: list[Blob]) -> tuple[str, list[int]]:
+        self._files += 1
+        path = f"{self.label}-{self._files}"
+        self._disk[path] = parts
+        return path, [0, len(parts[0]), 64 + len(parts[0]), sum(map(len, parts[1:]))]
 
     # --- arguments --------------------------------------------------------------------------------
 
@@ -449,6 +489,26 @@ class SimExecutor:
                     columns.append(before.values)
                 case ["same", group, offset]:
                     columns.append(self._column(blocks, group, start + offset, stop + offset))
+        return work.call_arrays(known.function, columns, stop - start)
+
+    def _exchange_values(
+        self, header: dict[str, Any], known: _Known, start: int, stop: int
+    ) -> Values:
+        """Return for splits their inputs, for merges their results."""
+        layer = known.layer
+        count, offset = layer["count"], layer["offset"]
+        if start < count:
+            return self._column(header["blocks"], layer["group"], offset + start, offset + stop)
+
+        def parts_of(thing: _Thing) -> list[Blob]:
+            if thing.path is None:
+                return thing.parts
+            if thing.path not in self._disk:
+                raise InputGone(header["group"], thing.start)
+            return self._disk[thing.path]
+
+        things = [self._things[number] for number in header["blocks"]]
+        columns = merge_column(things, parts_of, count, start - count, stop - count)
         return work.call_arrays(known.function, columns, stop - start)
 
     def _result(self, numbers: list[int], group: int, index: int) -> int:
