@@ -99,6 +99,11 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
         return self._queued_bytes + self._transport.get_write_buffer_size()
 
     def _write(self, parts: list[Blob]) -> None:
+        if len(parts) == 1 and not self._queue and not self._is_paused:
+            head, transport = parts[0], self._transport
+            if transport is not None and len(head) <= SLICE_BYTES:
+                transport.write(head)
+                return
         for part in _join_small(parts):
             self._queue.append(part)
             self._queued_bytes += len(part)
