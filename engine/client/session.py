@@ -176,13 +176,14 @@ class Session(Holds):
         """Have the scheduler push small results of the unfinished tasks of `[start, stop)`."""
         if self.closed is not None:
             return
+        if group.graph is not None:  # what is not sent yet will be pushed unasked
+            stop = min(stop, group.graph.first)
         runs = RunSet()
         for a, b in group.unfinished_in(start, stop):
             for c, d in group.pushed.gaps_in(a, b):
                 runs.add(c, d)
                 group.pushed.add(c, d)
         if runs:
-            self._send_growth(group)
             self.out.append(WantResults(group.id, runs.bounds))
 
     def want_next(self, group: GroupState, index: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from ..errors import ConnectionClosed, PeerError
 from ..ids import MAX_SESSIONS, PeerId
 from ..messages import EndWorker, Heartbeat, Hello, Message, Turned, Welcome
-from ..transport import Connection, Credentials, Listener, listen
+from ..transport import Connection, Credentials, Listener, is_turn_over, listen
 from .core import SchedulerCore
 from .crew import Crew
 from .desk import QUESTIONS, Desk, Timer
@@ -207,7 +207,10 @@ class SchedulerServer:
                     )
                     self._break_down(error)
                     return
-        self.turn_soon()
+        if is_turn_over(self._loop):
+            self._turn()
+        else:
+            self.turn_soon()
 
     def _on_close(self, session: Session, error: Exception | None) -> None:
         if self.sessions.pop(session.peer, None) is None:

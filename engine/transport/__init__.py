@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .addresses import bind
-    from .base import Admit, Connection, Listener
+    from .base import Admit, Connection, Listener, is_turn_over
     from .credentials import Credentials
     from .opening import connect, listen
 
-__all__ = ["Admit", "Connection", "Credentials", "Listener", "bind", "connect", "listen"]
+__all__ = [
+    "Admit",
+    "Connection",
+    "Credentials",
+    "Listener",
+    "bind",
+    "connect",
+    "is_turn_over",
+    "listen",
+]
 
 _HOMES = {
     "Admit": "base",
@@ -25,6 +34,7 @@ _HOMES = {
     "Listener": "base",
     "bind": "addresses",
     "connect": "opening",
+    "is_turn_over": "base",
     "listen": "opening",
 }
 

@@ -3,9 +3,9 @@
 A frame of one task is some hundred bytes, and its way through asyncio's transports costs as much as
 all that we do with it. TCP stays with asyncio, because of TLS.
 
-Law: bytes only, no frames and no messages. One loop, its thread only. Protocols see what they would
-see of a transport of asyncio's: `connection_made` first, and `connection_lost` once and in a turn of
-its own.
+Law: bytes only, no frames and no messages. One loop, its thread only. Protocols see what asyncio's
+transports would show them: `connection_made` first, `connection_lost` once and in a turn of its
+own.
 """
 
 from __future__ import annotations

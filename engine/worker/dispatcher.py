@@ -141,8 +141,9 @@ class Dispatcher:
 
     def _steal(self) -> None:
         """A piece waits behind another while an executor has nothing to do: try to get it back."""
-        idle = self._idle()
-        for slot in self.slots.values():
+        waiting = [slot for slot in self.slots.values() if slot.queued is not None]
+        idle = self._idle() if waiting else 0
+        for slot in waiting:
             if not idle:
                 return
             if slot.queued is not None and not slot.queued.is_disputed:
@@ -186,9 +187,7 @@ class Dispatcher:
                 self.cut(slot)
 
     def _cuttable(self) -> list[Slot]:
-        if not self._idle():
-            return []
-        return [
+        found = [
             slot
             for slot in self.slots.values()
             if slot.running is not None
@@ -196,6 +195,7 @@ class Dispatcher:
             and not slot.running.is_disputed
             and slot.running.stop - slot.running.at > 1
         ]
+        return found if found and self._idle() else []
 
     def cut(self, slot: Slot) -> None:
         """Have the running piece begin no more tasks."""
