@@ -16,9 +16,12 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .addresses import BACKLOG
+
+if TYPE_CHECKING:
+    from .sharing import Listening
 
 logger = logging.getLogger("cellspan.transport")
 
@@ -44,12 +47,37 @@ class UnixTransport(asyncio.Transport):
         self._is_full = False
         self._is_closing = False
         self._is_reading = True
+        self._listening: Listening | None = None
         sock.setblocking(False)
         protocol.connection_made(self)
         if not self._is_closing and self._is_reading:
             loop.add_reader(sock, self._on_readable)
 
+    @property
+    def sock(self) -> socket.socket:
+        return self._sock
+
     # --- reading ----------------------------------------------------------------------------------
+
+    def share(self, listening: Listening) -> None:
+        """From now on threads may read here too, by turns."""
+        self._listening = listening
+        self._loop.remove_reader(self._sock)
+        self._loop.add_reader(listening, self._on_shared)
+
+    def _on_shared(self) -> None:
+        listening = self._listening
+        if listening is not None and listening.begin_on_loop():
+            try:
+                self._on_readable()
+            finally:
+                listening.end_on_loop()
+
+    def _unshare(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self._loop.remove_reader(listening)
+            listening.close()
 
     def _on_readable(self) -> None:
         if not self._is_reading:
@@ -65,19 +93,22 @@ class UnixTransport(asyncio.Transport):
         if count:
             protocol.buffer_updated(count)
         elif not self._is_closing:
-            self._loop.remove_reader(self._sock)
+            self._stop_reading()
             if not protocol.eof_received():
                 self.close()
 
     def pause_reading(self) -> None:
         if self._is_reading and not self._is_closing:
             self._is_reading = False
-            self._loop.remove_reader(self._sock)
+            self._stop_reading()
 
     def resume_reading(self) -> None:
         if not self._is_reading and not self._is_closing:
             self._is_reading = True
-            self._loop.add_reader(self._sock, self._on_readable)
+            if self._listening is None:
+                self._loop.add_reader(self._sock, self._on_readable)
+            else:
+                self._loop.add_reader(self._listening, self._on_shared)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -107,6 +138,27 @@ class UnixTransport(asyncio.Transport):
             data = memoryview(data)[sent:]
             size -= sent
             self._loop.add_writer(self._sock, self._on_writable)
+        self._wait_to_leave(data, size)
+
+    def write_here(self, data: bytes) -> None:
+        """`write`, from another thread than the loop's. Whoever calls sees to it that nobody writes
+        at the same time, and that nothing waits to leave."""
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon_threadsafe(self._fail, error)
+            return
+        if sent < len(data):
+            self._wait_to_leave(memoryview(data)[sent:], len(data) - sent)
+            self._loop.call_soon_threadsafe(self._watch_writable)
+
+    def _watch_writable(self) -> None:
+        if self._waiting:
+            self._loop.add_writer(self._sock, self._on_writable)
+
+    def _wait_to_leave(self, data: bytes | bytearray | memoryview[Any], size: int) -> None:
         self._waiting.append(memoryview(data))
         self._waiting_bytes += size
         if self._waiting_bytes > self._high and not self._is_full:
@@ -146,7 +198,7 @@ class UnixTransport(asyncio.Transport):
         if self._is_closing:
             return
         self._is_closing = True
-        self._loop.remove_reader(self._sock)
+        self._stop_reading()
         if not self._waiting:
             self._end_soon(None)
 
@@ -158,7 +210,7 @@ class UnixTransport(asyncio.Transport):
         self._waiting.clear()
         self._waiting_bytes = 0
         if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
+            self._stop_reading()
             self._loop.remove_writer(self._sock)
         self._is_closing = True
         self._end_soon(error)
@@ -169,9 +221,13 @@ class UnixTransport(asyncio.Transport):
     def _end(self, error: Exception | None) -> None:
         if self._sock.fileno() < 0:
             return
-        self._loop.remove_reader(self._sock)
+        self._stop_reading()
+        self._unshare()
         self._sock.close()
         self._protocol.connection_lost(error)
+
+    def _stop_reading(self) -> None:
+        self._loop.remove_reader(self._sock if self._listening is None else self._listening)
 
 
 async def connect_unix(path: str, make: Callable[[], Protocol]) -> Any:
