@@ -9,6 +9,7 @@ moves frames.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ OnMessages = Callable[[list[Message]], None]
 OnClose = Callable[[Exception | None], None]
 
 MAX_MESSAGES_PER_FRAME = 16_384
+GC_THRESHOLDS = (20_000, 20, 50)
 DRAINED_BYTES = 1 << 20
 """`drain` returns when no more than this is waiting to leave."""
 
@@ -264,6 +266,14 @@ def is_turn_over(loop: asyncio.AbstractEventLoop) -> bool:
     """
     ready = getattr(loop, "_ready", None)
     return ready is not None and not ready
+
+
+def calm_garbage_collector() -> None:
+    """Have the garbage collector look seldom: for a process of ours that has started and from now
+    on makes few cycles. Not for processes of users."""
+    gc.collect()
+    gc.freeze()  # what the process begins with is never garbage
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Listener:

@@ -37,7 +37,15 @@ from ..messages import (
     Turned,
     Welcome,
 )
-from ..transport import Connection, Credentials, Listener, connect, is_turn_over, listen
+from ..transport import (
+    Connection,
+    Credentials,
+    Listener,
+    calm_garbage_collector,
+    connect,
+    is_turn_over,
+    listen,
+)
 from .config import WorkerConfig
 from .core import Death, WorkerCore
 from .effects import Cut, Fetch, Kill, Revoke, SendFrame, Spawn, Unlink
@@ -363,6 +371,7 @@ async def _serve(config: WorkerConfig, folder: StoreFolder) -> str:
         loop.add_signal_handler(number, server.end, f"{number.name} came")
     try:
         await server.start()
+        calm_garbage_collector()
         return await server.ended
     finally:
         await server.close()
