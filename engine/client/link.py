@@ -51,6 +51,9 @@ SPOKEN_S = 0.002
 IDLE_S = 30.0
 """An open group that nobody holds any more is ended after about this time."""
 
+HELD_TURNS = 5
+"""What is let go of meanwhile is told every so many of these turns."""
+
 _ANSWERS = (
     Accepted, AddressFound, DatasetGiven, DatasetsListed, Declined, HoldersGiven, LogsGiven,
     SnapshotTaken, StatusGiven, WorkersPicked,
@@ -78,6 +81,7 @@ class Link:
         """Held from taking what is to be sent until it is on its way: nothing overtakes."""
         self._speak: Callable[[list[Message]], None] | None = None
         """Sends from any thread, where the connection can be shared."""
+        self._held_turns = 0
         self._spoken = False
         """A thread has sent since the last turn."""
         self._next: asyncio.TimerHandle | None = None
@@ -222,7 +226,7 @@ class Link:
             return
         if self._speak is not None:
             with Shield():
-                self._spoken = self._send(self._speak)
+                self._spoken = self._send(self._speak, releases=False)
             if not self.session.has_sends():
                 return  # else there is something to fetch
         self._is_due = self._is_urged = True
@@ -246,7 +250,11 @@ class Link:
         session = self.session
         self._is_urged = False
         spoken, self._spoken = self._spoken, False
-        is_idle = not self._send(self._connection.send_now) and not spoken
+        # While users' threads send one thing after the other, what they let go of is told now and
+        # then; the last turn tells what is left.
+        self._held_turns = self._held_turns + 1 if spoken else 0
+        releases = self._held_turns % HELD_TURNS == 0
+        is_idle = not self._send(self._connection.send_now, releases) and not spoken
         with session.lock:
             fetches = session.take_fetches()
             is_idle = is_idle and not fetches
@@ -270,12 +278,12 @@ class Link:
         self._next = None
         self._turn()
 
-    def _send(self, send: Callable[[list[Message]], None]) -> bool:
+    def _send(self, send: Callable[[list[Message]], None], releases: bool) -> bool:
         """Send what is to be sent, in the order in which it was left; tell whether it was anything.
         In any thread that may use `send`."""
         with self._sending:
             with self.session.lock:
-                out = self.session.take_sends()
+                out = self.session.take_sends(releases=releases)
             if out and not self._connection.is_closing:
                 send(out)
         return bool(out)

@@ -91,11 +91,10 @@ def _add_tasks(
 ) -> None:
     # Of a tree only the root is handed out; its inner results go as soon as they were used.
     add_hold(group, client, stop - 1 if isinstance(group.layer, Fold) else start, stop)
-    move(ledger, group, range(start, stop), None, WAITING)
+    needs_nothing = not has_inputs and group.layer.kind != "data"
+    move(ledger, group, range(start, stop), None, READY if needs_nothing else WAITING)
     if has_inputs:
         await_inputs(ledger, [(group, set_of(start, stop))])
-    elif group.layer.kind != "data":
-        move(ledger, group, range(start, stop), WAITING, READY)
 
 
 def extend(ledger: Ledger, client: Client, message: ExtendGroup) -> None:
