@@ -29,6 +29,7 @@ def hand_out(ledger: Ledger, plan: Plan) -> None:
     assignment = Assignment(number, group, worker, start, stop, task_s, ledger.now)
     move(ledger, group, range(start, stop), READY, ASSIGNED, assignment=assignment)
     message = RunSpan(number, group.id, start, stop, group.is_wanted(start, stop))
+    message.patient = not message.inline and not group.consumers
     layer = group.layer
     if isinstance(layer, Graph):
         message.payload, message.lengths = layer.cut(start, stop)

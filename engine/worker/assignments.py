@@ -98,6 +98,7 @@ class Assignment:
         self.start = message.start
         self.stop = message.stop
         self.inline = message.inline
+        self.patient = message.patient
         self.queue: deque[tuple[int, int]] = deque([(message.start, message.stop)])
         self.queued = message.stop - message.start
         self.open = self.queued

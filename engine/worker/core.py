@@ -37,6 +37,12 @@ from .ledger import Ledger
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
 
+HOLD_S = 0.005
+"""So long a report may be held that nobody waits for..."""
+BACKLOG_S = 0.010
+"""...while at least so much work waits behind every executor: the scheduler has time to send more.
+"""
+
 
 @dataclass(slots=True)
 class Death:
@@ -97,10 +103,14 @@ class WorkerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        return self._dispatcher.next_wakeup()
+        due, held = self._dispatcher.next_wakeup(), self._ledger.outbox.held_until
+        return held if due is None or (held is not None and held < due) else due
 
     def on_timer(self, now: float) -> None:
         """The time that `next_wakeup` gave has come."""
+        outbox = self._ledger.outbox
+        if outbox.held_until is not None and now >= outbox.held_until:
+            outbox.held_until = None
         self._dispatcher.on_timer(now)
 
     def handle(self, message: Message, now: float) -> None:
@@ -285,6 +295,11 @@ class WorkerCore:
             self._ledger.settle(piece.number)
         self._sweep()
         self._dispatcher.dispatch(now)
+        outbox = self._ledger.outbox
+        if self._dispatcher.has_backlog(BACKLOG_S):
+            outbox.hold(now + HOLD_S)
+        else:
+            outbox.held_until = None
 
     def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
         rest = [piece.at, piece.stop]

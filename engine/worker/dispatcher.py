@@ -134,6 +134,14 @@ class Dispatcher:
             )
         )
 
+    def has_backlog(self, seconds: float) -> bool:
+        """Tell whether every executor is busy, with a piece to follow, and at least so much work
+        for each of them waits behind."""
+        if any(slot.running is None or slot.queued is None for slot in self.slots.values()):
+            return False
+        waiting_s = sum(a.queued * (a.group.mean_s or 0.0) for a in self._ready)
+        return waiting_s >= seconds * len(self.slots)
+
     # --- an even load --------------------------------------------------------------------------
 
     def _idle(self) -> int:

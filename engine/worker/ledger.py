@@ -43,15 +43,15 @@ class Ledger:
         """Our own number: named where inputs are missing here."""
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.takings: list[Taking] = []
-        self._outbox = Outbox()
+        self.outbox = Outbox()
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     def tell(self, message: Message) -> None:
         """Send the scheduler something that is no report on a task."""
-        self._outbox.add(message)
+        self.outbox.add(message)
 
     def clear(self) -> None:
         """Forget all assignments: nothing of them is reported any more."""
@@ -68,15 +68,16 @@ class Ledger:
         is_small = block.path is None and block.nbytes <= INLINE_LIMIT_BYTES * (stop - start)
         blocks = [block.to_block()] if assignment.inline and is_small else None
         number, group = assignment.assignment, assignment.group.group
-        self._outbox.add_done(
-            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks)
+        self.outbox.add_done(
+            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks),
+            patient=assignment.patient,
         )
         self._close(assignment, stop - start)
 
     def fail(self, assignment: Assignment, index: int, seconds: float, failure: Failure) -> None:
         """A task has failed."""
         group = assignment.group.group
-        self._outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
+        self.outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
         self._close(assignment, 1)
 
     def fail_all(self, assignment: Assignment, runs: Runs, failure: Failure) -> None:
@@ -100,7 +101,7 @@ class Ledger:
     ) -> None:
         if runs:
             group = assignment.group.group
-            self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
+            self.outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
             self._close(assignment, runs_.count(runs))
 
     def _close(self, assignment: Assignment, count: int) -> None:
@@ -117,7 +118,7 @@ class Ledger:
         assignment = self.assignments.get(message.assignment)
         if assignment is None:
             # late by a race: all of it was reported before the message came
-            self._outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
+            self.outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
             return None
         taking = Taking(message, assignment.group.group)
         self.takings.append(taking)
@@ -153,7 +154,7 @@ class Ledger:
             self.takings.remove(taking)
             message = taking.message
             runs = runs_.normalize(taking.collected)
-            self._outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
+            self.outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
             assignment = self.assignments.get(message.assignment)
             if assignment is not None:
                 assignment.unwanted += runs_.pairs(message.runs)
