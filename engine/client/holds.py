@@ -133,14 +133,14 @@ class Holds:
 
     def _forget_results(self, group: GroupState, start: int, stop: int) -> None:
         for a, b, block in group.blocks.items_in(start, stop):
-            _blank(block, a, b)
+            blank(block, a, b)
         group.blocks.clear(start, stop)
         group.hot = None
         group.needed.discard(start, stop)
         group.places.clear(start, stop)
 
 
-def _blank(block: Block, start: int, stop: int) -> None:
+def blank(block: Block, start: int, stop: int) -> None:
     """Let go of single values: the others of the block may live much longer."""
     loaded = block.values
     if loaded is not None:

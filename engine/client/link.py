@@ -416,3 +416,4 @@ class Callbacks:
                 function()
             except Exception:
                 logger.exception("a callback raised an exception")
+            del function  # until the next one comes it would keep alive what it was called with
