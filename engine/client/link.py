@@ -1,9 +1,11 @@
 """The shell around a session: its connection, and the event loop that it lives on.
 
-Law: the connection is touched on the loop only, the session under its lock only. User threads leave
-their actions in the session and wake the loop at most once per turn; a burst of submits is sent
-about a thousand times a second, unless somebody waits, who urges. Nothing of users runs on the
-loop: callbacks have a thread of their own (`Callbacks`).
+Law: the connection is touched on the loop only, but for `send_here` and a `Listening`, which are
+made for other threads (direct.py); the session under its lock only. What is to be sent is taken and
+sent under `_sending`, so nothing overtakes. User threads leave their actions in the session and
+wake the loop at most once per turn; a burst of submits is sent about a thousand times a second,
+unless somebody waits, who urges. Nothing of users runs on the loop: callbacks have a thread of
+their own (`Callbacks`).
 """
 
 from __future__ import annotations
