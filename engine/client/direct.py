@@ -61,11 +61,28 @@ class Shield:
 
 
 class Direct:
-    """One client's connection, for its users' threads. `take` is given the messages that come."""
+    """One client's connection, for its users' threads. `take` is given the messages that come.
 
-    def __init__(self, listening: Listening, take: Callable[[list[Message]], None]) -> None:
+    Who waits task after task need not hand the connection over to the loop in between: it is left
+    out as long as `has_turn` says that a turn of it will come soon, which calls `look`.
+    """
+
+    def __init__(
+        self,
+        listening: Listening,
+        take: Callable[[list[Message]], None],
+        has_turn: Callable[[], bool],
+    ) -> None:
         self._listening = listening
         self._take = take
+        self._has_turn = has_turn
+        self._is_crowded = False
+        """Since the last `look` a thread had to wait while another listened."""
+
+    def look(self) -> None:
+        """In a turn of the loop: it listens again, unless a thread does."""
+        self._is_crowded = False
+        self._listening.give_back()
 
     def ring(self) -> None:
         """A gate has been opened: let the thread that listens look."""
@@ -76,6 +93,8 @@ class Direct:
         another thread listens, or the loop has to: then wait as usual."""
         listening = self._listening
         if not listening.begin():
+            self._is_crowded = True
+            listening.give_back()  # the other one may have left just before it could see that
             return None
         try:
             while not gate.is_open:
@@ -94,4 +113,4 @@ class Direct:
                     return False
             return True
         finally:
-            listening.end()
+            listening.end(keep=gate.is_open and not self._is_crowded and self._has_turn())

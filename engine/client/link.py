@@ -1,9 +1,11 @@
 """The shell around a session: its connection, and the event loop that it lives on.
 
-Law: the connection is touched on the loop only, the session under its lock only. User threads leave
-their actions in the session and wake the loop at most once per turn; a burst of submits is sent
-about a thousand times a second, unless somebody waits, who urges. Nothing of users runs on the
-loop: callbacks have a thread of their own (`Callbacks`).
+Law: the connection is touched on the loop only, but for `send_here` and a `Listening`, which are
+made for other threads (direct.py); the session under its lock only. What is to be sent is taken and
+sent under `_sending`, so nothing overtakes. User threads leave their actions in the session and
+wake the loop at most once per turn; a burst of submits is sent about a thousand times a second,
+unless somebody waits, who urges. Nothing of users runs on the loop: callbacks have a thread of
+their own (`Callbacks`).
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ class Link:
         """Held from taking what is to be sent until it is on its way: nothing overtakes."""
         self._speak: Callable[[list[Message]], None] | None = None
         """Sends from any thread, where the connection can be shared."""
+        self._look: Callable[[], None] = lambda: None
         self._held_turns = 0
         self._spoken = False
         """A thread has sent since the last turn."""
@@ -160,7 +163,8 @@ class Link:
         listening = connection.share()
         if listening is not None:
             self._speak = connection.send_here
-            direct = Direct(listening, self._take)
+            direct = Direct(listening, self._take, lambda: self._next is not None)
+            self._look = direct.look
             session.listen, session.ring = direct.listen, direct.ring
 
     async def shut(self, why: str) -> None:
@@ -277,6 +281,7 @@ class Link:
     def _on_tick(self) -> None:
         self._next = None
         self._turn()
+        self._look()
 
     def _send(self, send: Callable[[list[Message]], None], releases: bool) -> bool:
         """Send what is to be sent, in the order in which it was left; tell whether it was anything.

@@ -4,7 +4,7 @@ Whoever waits in a thread for what a connection brings need not be woken by the 
 listens itself, and the loop sleeps on. That saves two switches of threads per answer.
 
 Law: one listener at a time, thread or loop, whoever has the lock; the loop keeps its hands off as
-long as a thread listens, and has the connection back as soon as it does not. What ends a connection
+long as a thread listens, and has the connection back when it does not. What ends a connection
 is done by the loop: a thread that meets an end or a fault leaves it to it. Linux only, unix sockets
 only.
 """
@@ -45,6 +45,8 @@ class Listening:
         self._poll.register(self._bell, select.POLLIN)
         self._watched.register(self._sock, select.EPOLLIN)
         self._is_closed = False
+        self._is_lent = False
+        """The loop is not told of what comes."""
 
     def fileno(self) -> int:
         """What the loop watches."""
@@ -59,6 +61,19 @@ class Listening:
     def end_on_loop(self) -> None:
         """The loop has read."""
         self._lock.release()
+
+    def give_back(self) -> None:
+        """Have the loop listen again, unless a thread does. In any thread."""
+        if self._is_lent and self._lock.acquire(False):
+            try:
+                self._restore()
+            finally:
+                self._lock.release()
+
+    def _restore(self) -> None:
+        if self._is_lent and not self._is_closed:
+            self._is_lent = False
+            self._watched.modify(self._sock, select.EPOLLIN)
 
     def close(self) -> None:
         """The socket is about to be closed, on the loop: whoever listens is sent away first."""
@@ -79,14 +94,18 @@ class Listening:
             self._lock.release()
             return False
         self._listener = threading.get_ident()
-        self._watched.modify(self._sock, 0)
+        if not self._is_lent:
+            self._is_lent = True
+            self._watched.modify(self._sock, 0)
         return True
 
-    def end(self) -> None:
-        """Listen no more."""
+    def end(self, *, keep: bool) -> None:
+        """Listen no more. With `keep` the loop is left out still, until somebody calls `give_back`:
+        for one who will soon listen again."""
         self._listener = 0
         try:
-            self._watched.modify(self._sock, select.EPOLLIN)
+            if not keep:
+                self._restore()
         finally:
             self._lock.release()
 

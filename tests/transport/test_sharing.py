@@ -44,7 +44,7 @@ def ask(connection: StreamConnection, listening: Listening, message: Message) ->
             assert readable
             found += listening.read() or []
     finally:
-        listening.end()
+        listening.end(keep=False)
     return found
 
 
@@ -102,7 +102,7 @@ def test_one_listens_at_a_time_and_a_bell_ends_the_wait(address: str) -> None:
                 assert listening.begin()
                 begun.set()
                 heard.append(listening.wait(None))
-                listening.end()
+                listening.end(keep=False)
 
             waiter = threading.Thread(target=wait)
             waiter.start()
@@ -111,6 +111,28 @@ def test_one_listens_at_a_time_and_a_bell_ends_the_wait(address: str) -> None:
             await in_thread(listening.ring)
             await in_thread(waiter.join, 10)
             assert heard == [(False, True)]
+
+    run(check())
+
+
+def test_who_comes_back_soon_keeps_the_loop_out_until_it_is_given_back(address: str) -> None:
+    async def check() -> None:
+        async with serving(address) as server, connected(server) as peer:
+            _, listening = share(peer)
+
+            def listen_briefly() -> None:
+                assert listening.begin()
+                listening.end(keep=True)
+
+            await in_thread(listen_briefly)
+            there = server.connections[0]
+            there.send(Heartbeat({}))
+            there.flush()
+            await asyncio.sleep(0)
+            await in_thread(lambda: None)  # the loop turns, and is told of nothing
+            assert not peer.messages
+            listening.give_back()
+            assert await peer.receive(1) == [Heartbeat({})]
 
     run(check())
 
@@ -128,7 +150,7 @@ def test_an_end_is_left_to_the_loop(address: str) -> None:
                     listening.wait(10_000)
                     return listening.read()
                 finally:
-                    listening.end()
+                    listening.end(keep=False)
 
             reading = asyncio.ensure_future(in_thread(wait))
             server.connections[0].abort()
@@ -153,7 +175,7 @@ def test_broken_frames_end_the_connection(address: str) -> None:
                     listening.wait(10_000)
                     return listening.read()
                 finally:
-                    listening.end()
+                    listening.end(keep=False)
 
             assert await in_thread(read) is None
             await until(lambda: closed)
