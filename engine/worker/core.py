@@ -347,6 +347,7 @@ class WorkerCore:
         if gone is None:
             self._dispatcher.put_back(piece.assignment, rest)
         else:
+            self._desk.lose(*gone)
             missing = [[*gone, self._ledger.worker]]
             self._ledger.give_back(piece.assignment, rest, "an input is gone from here", missing)
 

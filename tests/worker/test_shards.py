@@ -277,6 +277,30 @@ def test_shards_go_when_the_splits_are_over_and_late_ones_are_not_taken() -> Non
     assert shell.core.store.nbytes == 0
 
 
+def test_a_second_copy_is_not_kept() -> None:
+    shell = make_shell()
+    shell.core.put_shards([parcel_of([0, 1], 0, 2)])
+    before = shell.core.store.nbytes
+    shell.core.put_shards([Parcel(GROUP, [1], 0, 2, [], "second", [0, 24, 64, 100])])
+    shell.perform()
+    assert shell.core.store.nbytes == before and shell.unlinked == ["second"]
+
+
+def test_shards_whose_file_is_gone_are_asked_for_again() -> None:
+    """Else the merge would come back here, and back again, for ever."""
+    shell = make_shell()
+    file = Parcel(GROUP, [0, 1, 2, 3], 0, 2, [], "file", [0, 24, 64, 100])
+    shell.core.put_shards([file])
+    shell.handle(span(1, GROUP, 4, 5, holders=holders((0, 4, 8))))
+    (number,) = shell.executors
+    shell.claim(number)
+    shell.report(number, over=True, gone=[GROUP, 0])
+    (returned,) = [m for m in shell.sent if isinstance(m, SpanReturned)]
+    assert returned.missing == [[GROUP, 0, WORKER]] and shell.core.store.nbytes == 0
+    shell.handle(span(2, GROUP, 4, 5, holders=holders((0, 4, 8))))
+    assert [fetch.runs for fetch in shell.pulls] == [[0, 4]]
+
+
 def test_a_split_is_pushed_to_the_others_when_it_is_done() -> None:
     shell = make_shell(count=2)
     shell.core.put([StoredBlock(SOURCE, i, i + 1, True, [b"v"]) for i in range(2)])
