@@ -119,7 +119,9 @@ class Dispatcher:
         definition = slot.define(group, self._groups.blobs)
         if definition is not None:
             self._effects.append(definition)
-        self._effects.append(slot.compose(piece, blocks, group.get_chunk))
+        frame = slot.compose(piece, blocks, group.get_chunk)
+        frame.header["spill"] = self._store.is_over
+        self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:

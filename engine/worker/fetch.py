@@ -120,7 +120,7 @@ class BlockWriter:
         try:
             return path, await asyncio.to_thread(write_parts, path, parts)
         except OSError as error:
-            if error.errno != errno.ENOSPC or not self._spill:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._spill:
                 raise
         path = self._next_path(self._spill)
         return path, await asyncio.to_thread(write_parts, path, parts)

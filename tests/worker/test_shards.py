@@ -152,6 +152,9 @@ def test_executors_write_to_disk_when_shared_memory_is_full(
     (block,), _, failures = packer.pack(1, "f", 0, [np.arange(100_000)], True)
     assert not failures and block[3].startswith(str(folders[1]))
     assert same(values.load_value(files.map_parts(block[3], block[4])), np.arange(100_000))
+    packer.spills = True
+    (block,), _, _ = packer.pack(1, "f", 1, [np.arange(100_000)], True)
+    assert block[3] == str(folders[1] / "x1-2")
     _, _, (failure,) = Packer(str(folders[0]), "x1").pack(1, "f", 0, [np.arange(100_000)], True)
     assert failure["kind"] == "store"
 
