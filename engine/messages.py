@@ -293,6 +293,10 @@ class RunSpan(Message):
     who has them (of an exchange's merges: a row for each worker with splits, from its first to its
     last). `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
     dep_indices`` as in ExtendGroup, or an empty list where there are none.
+    An input that is neither there nor in `holders` is being computed by this worker, for a span
+    that it was given before: tasks wait for it. `passing`: nobody but tasks that were sent along
+    takes these results; a task that follows in the same piece takes them from hand to hand, and
+    they are not kept.
     """
 
     assignment: AssignmentId
@@ -305,6 +309,7 @@ class RunSpan(Message):
     inputs: list[Blob] = field(default_factory=list)
     chunks: list[list[Any]] = field(default_factory=list)
     holders: list[list[Any]] = field(default_factory=list)
+    passing: bool = False
 
 
 @dataclass(slots=True)
@@ -352,7 +357,8 @@ class SpanDone(Message):
 
     `nbytes`: their size altogether. `seconds`: time spent in the user's function, summed over
     tasks. `times`: histogram of the single durations as a flat list ``[bin, count, bin, count,
-    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small.
+    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small. `passed`: the
+    results went on to the tasks that follow, of which a report comes next, and are not kept.
     """
 
     assignment: AssignmentId
@@ -363,6 +369,7 @@ class SpanDone(Message):
     seconds: float
     times: list[int]
     blocks: list[Block] | None
+    passed: bool = False
 
 
 @dataclass(slots=True)

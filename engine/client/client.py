@@ -325,10 +325,11 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
         """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
         futures at once.
 
-        As with the built-in `map` (and `concurrent.futures`) the shortest iterable ends it. A
-        `range`, or the futures of another map, costs nothing to send, whatever its length; items
-        are pickled in chunks; keyword arguments are the same for all tasks and are sent once.
-        Options and errors: as for `submit`.
+        The iterables have one length; what has none (`itertools.count()`, a generator) may go on
+        beyond the others. A `range`, or the futures of another map, costs nothing to send, however
+        long it is; items are pickled in chunks; keyword arguments are the same for all tasks and
+        are sent once. Options and errors: as for `submit`; InvalidArgument, too, if the iterables
+        differ in length, do not end, or make more than 500 million tasks.
         """
         session = self._session or self.session
         if not iterables:

@@ -43,6 +43,7 @@ from .calls import (
     call_one,
     times_of,
 )
+from .chains import Chain, Link, LinkShape, Strand, shift_times
 from .inputs import (
     Blobs,
     Blocks,
@@ -180,6 +181,10 @@ class Executor:
         self._packer.spills = header["spill"]
         self._page[INDEX_WORD] = piece.at
         self._page[PIECE_WORD] = piece.number
+        if header.get("links"):
+            self._run_chain(header, piece)
+            self._page[PIECE_WORD] = 0
+            return
         try:
             call = self._prepare(header, buffers, piece)
         except InputGone as gone:
@@ -202,6 +207,9 @@ class Executor:
         rows: Rows
         if layer["kind"] == "graph":
             rows = payload_rows(buffers[0], header["lengths"], blocks if header["nested"] else None)
+            if header["chained"]:
+                blocks.own, memory = piece.group, blocks.memory
+                return lambda at: call_many(function, rows, at, page, piece.number, memory)
         elif layer["kind"] == "fold":
             inputs = fold_rows(layer, piece.at, piece.stop, self._blobs, blocks)
             fold = partial(reduce, function)
@@ -262,6 +270,102 @@ class Executor:
             if over:
                 return
 
+    # --- chains ----------------------------------------------------------------------------------
+
+    def _run_chain(self, header: dict[str, Any], piece: Piece) -> None:
+        """Run a piece whose tasks are followed by those of other groups, from hand to hand."""
+        rows = [header, *header["links"]]
+        try:
+            links = [self._make_link(header, at) for at in range(len(rows))]
+        except InputGone as gone:
+            self._report(piece, gone=gone)
+            return
+        except BaseException:  # unlinked, each of them fails with what is its own
+            self._report(piece, is_unlinked=True)
+            return
+        chain = Chain(links, piece.stop - piece.at, self._page, piece.number)
+        while True:
+            start = piece.at
+            stretch, strands, raised = chain.run(start)
+            piece.at += len(stretch.durations_ns)
+            over = stretch.why in (EXHAUSTED, CUT) or piece.at == piece.stop
+            self._report_chain(piece, rows, start, stretch, strands, raised, over)
+            if over:
+                return
+
+    def _make_link(self, header: dict[str, Any], at: int) -> Link:
+        links: list[dict[str, Any]] = header["links"]
+        row = links[at - 1] if at else header
+        layer = self._groups[row["group"]].layer
+        chunks = {(position, n): self._things[thing] for position, n, thing in row["chunks"]}
+        shift = row["shift"] if at else 0
+        arguments = EachArguments(
+            layer,
+            header["start"] + shift,
+            header["stop"] + shift,
+            self._blobs,
+            Blocks(self._things[number] for number in header["blocks"]),
+            lambda position, n: chunks[position, n].get_value(),
+            (links[at - 2] if at > 1 else header)["group"] if at else 0,
+        )
+        sources = arguments.sources()
+        shape = LinkShape(tuple((source, name) for source, name, _ in sources), row["keep"])
+        function = self._blobs.get_value(layer["function"])
+        return Link(function, shape, [value for _, _, value in sources])
+
+    def _report_chain(
+        self,
+        piece: Piece,
+        rows: list[dict[str, Any]],
+        start: int,
+        stretch: Stretch,
+        strands: list[Strand],
+        raised: int,
+        over: bool,
+    ) -> None:
+        buffers: list[Part] = []
+        parts: list[dict[str, Any]] = []
+        times = times_of(stretch.durations_ns)
+        seconds = sum(stretch.durations_ns) / 1e9
+        for at, (row, strand) in enumerate(zip(rows, strands, strict=True)):
+            group, begin = row["group"], start + row.get("shift", 0)
+            name = self._groups[group].name
+            blocks: list[list[Any]] = []
+            failures: list[dict[str, Any]] = []
+            if strand.results is not None:
+                blocks, new, failures = self._packer.pack(
+                    group, name, begin, strand.results, stretch.large
+                )
+                buffers += new
+            for failure in failures:
+                failure["seconds"] = 0.0
+            if at == raised:
+                assert stretch.error is not None
+                failure, exception = describe_raised(name, begin + strand.done, stretch.error)
+                failure["seconds"] = stretch.durations_ns[-1] / 1e9 * strand.share
+                failure["exception"] = exception is not None
+                buffers += [] if exception is None else [exception]
+                failures.append(failure)
+            parts.append(
+                {
+                    "seconds": seconds * strand.share,
+                    "times": shift_times(times, strand.share),
+                    "blocks": blocks,
+                    "failed": failures,
+                }
+            )
+        self._finish_report(
+            piece,
+            {
+                "start": start,
+                "over": over,
+                "links": parts,
+                "raised": raised if raised < len(rows) else None,
+                "gone": None,
+            },
+            buffers,
+        )
+
     def _fail_all(self, piece: Piece, error: BaseException) -> None:
         """Function or arguments cannot be unpickled: every task of the piece fails with that."""
         failure, exception = describe_raised(piece.name, piece.at, error)
@@ -280,6 +384,7 @@ class Executor:
         exception: bytes | None = None,
         gone: InputGone | None = None,
         over: bool = True,
+        is_unlinked: bool = False,
     ) -> None:
         """Say what came of the tasks from `start` to the next one to run."""
         begin = piece.at if start is None else start
@@ -305,19 +410,24 @@ class Executor:
             failure["exception"] = exception is not None
             if exception is not None:
                 buffers.append(exception)
-        now = time.perf_counter_ns()
         header = {
-            "piece": piece.number,
             "start": begin,
-            "stop": piece.at,
             "over": over or gone is not None,
             "seconds": sum(durations) / 1e9,
-            "elapsed": (now - piece.began_ns) / 1e9,
             "times": times_of(durations),
             "blocks": blocks,
             "failed": failures,
             "gone": None if gone is None else [gone.group, gone.index],
         }
+        if is_unlinked:
+            header["unlinked"] = True
+        self._finish_report(piece, header, buffers)
+
+    def _finish_report(self, piece: Piece, header: dict[str, Any], buffers: list[Part]) -> None:
+        now = time.perf_counter_ns()
+        header["piece"] = piece.number
+        header["stop"] = piece.at
+        header["elapsed"] = (now - piece.began_ns) / 1e9
         piece.began_ns = now
         if header["over"]:
             self._page[PIECE_WORD] = (

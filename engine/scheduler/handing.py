@@ -22,8 +22,8 @@ from .placement import Plan
 from .runs import clip, runs_of, set_of
 
 
-def hand_out(ledger: Ledger, plan: Plan) -> None:
-    """Assign a span and tell its worker."""
+def hand_out(ledger: Ledger, plan: Plan, source: str = READY) -> None:
+    """Assign a span and tell its worker. From WAITING it is sent along with its inputs."""
     group, worker, start, stop, task_s = plan
     layer = group.layer
     if isinstance(layer, Exchange):
@@ -35,7 +35,7 @@ def hand_out(ledger: Ledger, plan: Plan) -> None:
     ledger.last_assignment += 1
     number = ledger.last_assignment
     assignment = Assignment(number, group, worker, start, stop, task_s, ledger.now)
-    move(ledger, group, range(start, stop), READY, ASSIGNED, assignment=assignment)
+    move(ledger, group, range(start, stop), source, ASSIGNED, assignment=assignment)
     message = RunSpan(number, group.id, start, stop, group.is_wanted(start, stop))
     if isinstance(layer, Graph):
         message.payload, message.lengths = layer.cut(start, stop)
@@ -45,6 +45,7 @@ def hand_out(ledger: Ledger, plan: Plan) -> None:
         message.chunks = _take_chunks(ledger, layer, worker.knows[group.id], start, stop)
     if layer.has_inputs:
         message.holders = find_holders(ledger, group, worker, start, stop)
+    message.passing = group.is_passing(start, stop)
     ledger.outbox.send(worker.peer, message)
 
 

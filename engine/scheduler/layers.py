@@ -181,6 +181,10 @@ class Data:
         """Return which of these results are taken by tasks here: none."""
         return BitMap()
 
+    def complete(self, tasks: BitMap, done: SetOf) -> BitMap:
+        """Return those of these tasks that could run: none, they wait to be put."""
+        return BitMap()
+
     def on_done(self, group: GroupId, results: BitMap, waiting: BitMap, done: SetOf) -> BitMap:
         """Return the tasks that are complete by these results: none."""
         return BitMap()

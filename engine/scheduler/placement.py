@@ -46,6 +46,8 @@ OVERFLOW = 4.0
 queue.
 """
 
+MAX_FOLLOWING = 64
+
 LATENCY_S = 0.5e-3
 
 LEAST_SPAN_S = 0.25e-3
@@ -123,7 +125,7 @@ class Placement:
         else:
             self.queueing.pop(peer, None)
         is_short = worker.load_s < self.queue_s * worker.slots and not worker.is_behind
-        if is_short and (len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots):
+        if is_short and (worker.spans < QUEUED_SPANS or tasks < 2 * worker.slots):
             self._room[peer] = worker
         else:
             self._room.pop(peer, None)
@@ -165,6 +167,11 @@ class Placement:
             del queues[owner]
         return None
 
+    def charge(self, owner: PeerId, seconds: float) -> None:
+        """A client is served so many expected seconds of work beyond what was planned here."""
+        if owner in self._served:
+            self._served[owner] += seconds
+
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]
 
@@ -198,7 +205,7 @@ class Placement:
         mean, slots = group.mean_s(), worker.slots
         per_slot, least = 1, 1
         if mean is not None:
-            task_s = max(mean, MIN_TASK_S)
+            task_s = max(mean, MIN_TASK_S) + _following_s(group)
             per_slot = max(1, min(int(self.span_s / task_s), group.grown, self.max_span))
             least = max(1, int(LEAST_SPAN_S / task_s))
         free = slots - worker.tasks
@@ -254,6 +261,22 @@ class Placement:
             return ledger.groups[number].holders.get(worker.peer) or BitMap()
 
         return group.layer.find_local(group.ready, held)
+
+
+def _following_s(group: Group) -> float:
+    """Return what a task of a group draws after it, in seconds: those that take its result alone,
+    one after the other, and that are sent along with it (along.py).
+    """
+    seconds = 0.0
+    for _ in range(MAX_FOLLOWING):
+        if len(group.consumers) != 1:
+            break
+        (consumer,) = group.consumers.values()
+        if consumer is group or consumer.layer.kind != "each" or not consumer.waiting:
+            break
+        seconds += max(consumer.mean_s() or 0.0, MIN_TASK_S)
+        group = consumer
+    return seconds
 
 
 def _wait_of(worker: Worker) -> float:

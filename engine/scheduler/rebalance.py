@@ -38,7 +38,9 @@ def rebalance(ledger: Ledger) -> None:
                 break
             if assignment.is_asked or not _is_late(ledger, assignment):
                 continue
-            left = assignment.left
+            left = assignment.left - assignment.group.along  # those have to be where they are
+            if not left:
+                continue
             count = min(wanted, len(left))
             tail = clip(left, left[len(left) - count], assignment.stop)
             ledger.outbox.send(worker.peer, TakeBack(assignment.id, runs_of(tail), False))

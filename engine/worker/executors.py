@@ -25,7 +25,7 @@ from ..executor.loop import Settings
 from ..executor.values import Part
 from . import limits
 from .channel import Channel
-from .core import Death
+from .death import Death
 from .logs import Logs
 from .storefolder import StoreFolder
 

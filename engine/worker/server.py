@@ -41,7 +41,8 @@ from ..messages import (
 )
 from ..transport import Connection, Credentials, Listener, connect, listen
 from .config import WorkerConfig
-from .core import Death, WorkerCore
+from .core import WorkerCore
+from .death import Death
 from .effects import (
     Cut,
     Fetch,
@@ -185,7 +186,8 @@ class WorkerServer:
                 case GetLogs():
                     self._send(LogsGiven(message.request, self._logs.read(message.lines)))
                 case _:
-                    self.core.handle(message, self._loop.time())
+                    self.core.handle(message)
+        self.core.dispatch(self._loop.time())
         self._perform()
 
     def _on_scheduler_lost(self, error: Exception | None) -> None:

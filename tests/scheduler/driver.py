@@ -23,11 +23,11 @@ CLIENT, OTHER_CLIENT, WORKER, OTHER_WORKER = 1, 2, 11, 12
 
 class Driver:
     """A validated core with two clients and one worker (or none). Every message of the core must be
-    taken.
+    taken. Consumers are not sent along with their producers unless a test sets `along_s`.
     """
 
     def __init__(self, workers: int = 1, slots: int = 2, **limits: Any) -> None:
-        self.core = SchedulerCore(Limits(**limits), validate=True)
+        self.core = SchedulerCore(Limits(**{"along_s": 0.0, **limits}), validate=True)
         self.now = 100.0
         self.serial = 0
         self.core.add_client(CLIENT, {"name": "ada"}, self.now)

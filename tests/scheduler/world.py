@@ -175,6 +175,8 @@ class ModelWorker:
                 for task in needed
             }
             missing = [task for task, value in values.items() if value is None]
+            if any(self.is_open(task) for task in missing):
+                continue  # sent along: it waits for what is being computed here
             if missing:
                 rows = [[g, i, peer] for g, i in missing for peer in self._claimed(span, (g, i))]
                 self.outbox.append(
@@ -202,6 +204,10 @@ class ModelWorker:
         if not left:
             del self.spans[assignment]
 
+    def is_open(self, task: Task) -> bool:
+        """Return whether a task is to be computed here."""
+        return any(span.group == task[0] and task[1] in left for span, left in self.spans.values())
+
     def _claimed(self, span: RunSpan, task: Task) -> list[int]:
         """Return which workers should have an input: those that the span names, else this one
         itself.
@@ -214,9 +220,11 @@ class ModelWorker:
         return peers or [self.peer]
 
     def fail(self, assignment: int, kind: str) -> None:
-        """Let the first task left of a span fail."""
+        """Let the first task left of a span fail, if it can have begun."""
         span, left = self.spans[assignment]
         index = min(left)
+        if any(self.is_open(task) for task in self.world.inputs[span.group, index]):
+            return
         left.discard(index)
         failure = {
             "kind": kind,

@@ -18,7 +18,8 @@ from cellspan.engine.messages import (
     Message,
     RestartExecutors,
 )
-from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.core import WorkerCore
+from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
     Cut,
     Effect,
@@ -108,9 +109,10 @@ class SimWorker:
             if isinstance(message, RestartExecutors):
                 self.restarts_due -= 1
             try:
-                self.core.handle(message, self.world.now)
+                self.core.handle(message)
             except PeerError as error:
                 raise self.world.fail(f"{self.name} refused {message!r:.300}: {error}") from error
+        self.core.dispatch(self.world.now)
         self.flush()
 
     def on_closed(self, reason: str) -> None:

@@ -63,7 +63,8 @@ class User:
         """Do one thing."""
         choices: list[tuple[float, Any]] = [
             (3, self.map_plain), (3, self.map_results), (2, self.grow_graph), (0.7, self.scatter),
-            (1, self.want_some), (0.5, self.adopt_some), (1.5, self.shuffle_results),
+            (1, self.want_some), (0.5, self.adopt_some), (1, self.chain),
+            (1.5, self.shuffle_results),
         ]  # fmt: skip
         if self.habits.may_undo:
             choices += [
@@ -130,6 +131,20 @@ class User:
             specs.append(self._const_spec())
         self.random.shuffle(specs)
         self.submit_each(n, specs)
+
+    def chain(self) -> None:
+        """Maps over one another, of which mostly only the last one is kept."""
+        n = max(1, int(self.random.random() ** 2 * self.habits.tasks))
+        last = self.submit_each(n, [self._range_spec()])
+        for _ in range(self.random.randint(1, 5)):
+            offset = self.random.randint(0, min(3, n - 1)) if self.random.random() < 0.3 else 0
+            n -= offset
+            specs = [["same", last.group, offset]]
+            if self.random.random() < 0.3:
+                specs.append(self._range_spec())
+            before, last = last, self.submit_each(n, specs)
+            if self.random.random() < 0.7:
+                self.client.release(before, 0, before.n)
 
     def shuffle_results(self) -> None:
         """An exchange over results of an earlier group."""

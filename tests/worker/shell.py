@@ -20,7 +20,8 @@ from cellspan.engine.messages import (
     SpanReturned,
     TaskFailed,
 )
-from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.core import WorkerCore
+from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
     Cut,
     Fetch,
@@ -88,7 +89,12 @@ class Shell:
         self.perform()
 
     def handle(self, message: Message) -> None:
-        self.core.handle(message, self.now)
+        self.handle_all([message])
+
+    def handle_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self.core.handle(message)
+        self.core.dispatch(self.now)
         self.perform()
 
     def perform(self) -> None:
