@@ -175,6 +175,20 @@ def test_links_to_what_was_moved_to_disk_are_links_to_the_file(tmp_path: Path) -
     assert as_thing(parcel).get_shard(0, 1) == values.dump_blob(2)[0]
 
 
+def test_a_file_that_is_moved_while_it_is_linked_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to the link would lead nowhere as soon as its owner drops the result."""
+    (tmp_path / "s-1").write_bytes(b"result")
+    (tmp_path / "x1-1").symlink_to(tmp_path / "s-1")
+    (tmp_path / "ours").mkdir()
+    monkeypatch.setattr("os.path.realpath", lambda path: path)  # as it was a moment before
+    writer = BlockWriter(str(tmp_path / "ours"))
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(writer.take_file(GROUP, [0, 1, True, str(tmp_path / "x1-1"), [0, 6]]))
+    assert not list((tmp_path / "ours").iterdir())
+
+
 # --- the worker's decisions -------------------------------------------------------------------
 
 
