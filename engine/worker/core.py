@@ -34,7 +34,8 @@ from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .intake import Intake
 from .ledger import Ledger
-from .shards import Parcel, ShardDesk
+from .shards import ShardDesk
+from .shardwork import ShardWork
 from .slots import Slot
 from .store import Store, StoredBlock
 
@@ -45,7 +46,7 @@ BACKLOG_S = 0.010
 """
 
 
-class WorkerCore:
+class WorkerCore(ShardWork):
     """State and decisions of one worker."""
 
     def __init__(self, worker: PeerId, name: str, slots: int, store: Store) -> None:
@@ -235,39 +236,6 @@ class WorkerCore:
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
-
-    # --- shards --------------------------------------------------------------------------------
-
-    def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
-        """Take the shards that a fetch brought; they may be fewer than were asked for."""
-        full = self._desk.keep(parcels, is_pushed=False)
-        for assignment in self._desk.take(number):
-            self._run_merges(assignment, full)
-        self._sweep()
-        self._dispatcher.dispatch(now)
-
-    def put_shards(self, parcels: list[Parcel]) -> str | None:
-        """Take shards that another worker has sent of itself; return None, or why they cannot all
-        be kept."""
-        full = self._desk.keep(parcels, is_pushed=True)
-        self._sweep()
-        return None if full is None else str(full)
-
-    def _run_merges(self, assignment: Assignment, full: StoreFull | None) -> None:
-        """What could be had of the inputs of merges is here: run them if that is all."""
-        missing = self._desk.missing(assignment, assignment.start, assignment.stop)
-        if not missing:
-            self._dispatcher.add(assignment)
-        elif full is not None:
-            self._fail_full(assignment, full)
-        else:
-            rows = self._desk.blame(assignment, missing)
-            self._return_all(assignment, "shards could not be fetched", rows)
-
-    def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
-        """Answer to `Spill`, if the block is still here: it is on disk now, or with None could not
-        be moved."""
-        self.store.on_spilled(number, path, places)
 
     def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
         failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}

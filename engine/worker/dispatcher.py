@@ -159,7 +159,9 @@ class Dispatcher:
             definition = slot.define(each, self._groups.blobs)
             if definition is not None:
                 self._effects.append(definition)
-        self._effects.append(slot.compose(piece, list(blocks)))
+        frame = slot.compose(piece, list(blocks))
+        frame.header["spill"] = self._store.is_over
+        self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:

@@ -97,6 +97,7 @@ class Intake:
         if gone is None:
             self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
         else:
+            self._desk.lose(*gone)
             missing = [[*gone, self._ledger.worker]]
             self._return_piece(piece, [piece.at, piece.stop], "an input is gone from here", missing)
 
