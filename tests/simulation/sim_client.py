@@ -165,6 +165,9 @@ class SimClient:
         mirror.wants_all = True
         mirror.grow(len(self.truth.groups[group].values))
         runs = [0, mirror.n]
+        if kind == "fold":  # whoever gets its future gets that of the root
+            runs[0] = mirror.n - 1
+            mirror.held[: mirror.n - 1] = False
         self.say(HoldTasks(group, runs), WantResults(group, runs))
 
     def close_graph(self, mirror: Mirror) -> None:

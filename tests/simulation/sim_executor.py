@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellspan.engine.diagnostics.counters import times_of
+from cellspan.engine.executor.inputs import take_levels
 from cellspan.engine.messages import Blob
 
 from . import work
@@ -211,6 +212,8 @@ class SimExecutor:
         try:
             if known.layer["kind"] == "graph":
                 run.values = self._graph_values(header, buffers[0], function)
+            elif known.layer["kind"] == "fold":
+                run.values = self._fold_values(header["blocks"], known, start, stop)
             else:
                 run.values = self._each_values(header, known, start, stop)
         except InputGone as gone:
@@ -356,6 +359,18 @@ class SimExecutor:
             value = work.read_call(call, lambda g, i: self._result(header["blocks"], g, i))
             values.append(work.call(function, [value]))
         return np.array(values, np.uint64)
+
+    def _fold_values(self, numbers: list[int], known: _Known, start: int, stop: int) -> Values:
+        layer, rows = known.layer, []
+        for group, first, last in take_levels(layer, start, stop):
+            column = self._column(numbers, group, first, last).tolist()
+            rows += [
+                column[at : at + layer["fanin"]] for at in range(0, len(column), layer["fanin"])
+            ]
+        if not start and layer["initial"] is not None:
+            blob = bytes(self._contents[layer["initial"]])
+            rows[0].insert(0, work.read_call(blob, lambda g, i: self._result(numbers, g, i)))
+        return np.array([work.call(known.function, row) for row in rows], np.uint64)
 
     def _each_values(self, header: dict[str, Any], known: _Known, start: int, stop: int) -> Values:
         columns = []
