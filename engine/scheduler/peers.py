@@ -1,7 +1,7 @@
 """What the scheduler knows of the processes that are connected to it: clients and workers.
 
 Law: records only. `assignments`, `tasks`, `load_s` and `holds` of a worker are kept by moves.py,
-`knows` and `blob_uses` by handing.py, `holds` of a client by release.py.
+`knows` and `blob_uses` by handing.py, `holds` of a client by release.py, `pace` by placement.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PeerError
 from ..ids import AssignmentId, Digest, GroupId, PeerId
+from .pace import Pace
 
 if TYPE_CHECKING:
     from .groups import Assignment, Group
@@ -35,6 +36,8 @@ class Client:
 class Worker:
     """A worker. `tasks`, `load_s`: number and expected seconds of the tasks that are with it.
 
+    `path`: where it is, as ``site/rack/host`` in parts; `pace`: how fast it is.
+
     `is_behind`: its spans take longer than expected, so it is given no more than its slots can run
     until it reports. `knows`: for each group that it was told of, the chunks of items it was sent,
     as ``(position, number)``; `blob_uses`: how many of these groups name a blob.
@@ -42,7 +45,8 @@ class Worker:
 
     __slots__ = (
         "address", "assignments", "blob_uses", "holds", "host", "info", "is_behind", "joined",
-        "knows", "load_s", "memory_limit_bytes", "name", "peer", "slots", "stats", "tasks",
+        "knows", "load_s", "memory_limit_bytes", "name", "pace", "path", "peer", "slots", "stats",
+        "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -60,6 +64,8 @@ class Worker:
         self.slots = slots
         self.address = address
         self.host = str(info.get("host") or "")
+        self.path = tuple(str(info.get("topology") or f"/{self.host}").split("/"))
+        self.pace = Pace()
         self.memory_limit_bytes = int(info.get("memory_limit_bytes") or 0)
         self.joined = now
         self.stats: dict[str, float] = {}

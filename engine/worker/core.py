@@ -30,7 +30,7 @@ from ..messages import (
 from . import runs as runs_
 from .assignments import Assignment
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Unlink
+from .effects import Effect, Fetch, Revoke, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .ledger import Ledger
@@ -163,6 +163,8 @@ class WorkerCore:
         self.assignments[message.assignment] = assignment
         needs = assignment.needs(message.start, message.stop)
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
+        for fetch in fetches:
+            fetch.began = now
         self._effects += fetches
         if lost:
             self._return_all(assignment, "inputs are not here", rows_of(lost, self._ledger.worker))
@@ -182,7 +184,8 @@ class WorkerCore:
         for block in blocks:
             start, stop = max(block.start, fetch.start), min(block.stop, fetch.stop)
             try:
-                self._keep(block, start, max(start, stop))
+                is_all = len(blocks) == 1
+                self._keep(block, start, max(start, stop), fetch if is_all else None, now)
             except StoreFull as error:
                 full = error
         for assignment in waiting:
@@ -231,11 +234,22 @@ class WorkerCore:
             self._sweep()
         return None
 
-    def _keep(self, block: StoredBlock, start: int, stop: int) -> None:
-        """Store a copy that came from elsewhere, and say so."""
+    def _keep(
+        self,
+        block: StoredBlock,
+        start: int,
+        stop: int,
+        fetch: Fetch | None = None,
+        now: float = 0.0,
+    ) -> None:
+        """Store a copy that came from elsewhere, and say so; `fetch`: the one that brought it, and
+        nothing beside it."""
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
-            self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+            source, seconds = 0, 0.0
+            if fetch is not None and stop - start == block.stop - block.start:
+                source, seconds = fetch.worker, now - fetch.began
+            self._ledger.tell(DataStored(block.group, start, stop, nbytes, source, seconds))
 
     # --- executors -----------------------------------------------------------------------------
 

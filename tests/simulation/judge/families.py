@@ -113,7 +113,9 @@ def make_nearest(scale: float, grain_s: float, seed: int) -> Problem:
 
     def taken(step: int, i: int) -> list[int]:
         return [
-            i + d - 5 for d in range(11) if 0 <= i + d - 5 < width and (chosen[step, i, d] or d == 5)
+            i + d - 5
+            for d in range(11)
+            if 0 <= i + d - 5 < width and (chosen[step, i, d] or d == 5)
         ]
 
     work = _steps("nearest", rng, width, steps, grain_s, MB // 4, taken)

@@ -62,7 +62,7 @@ class Cluster(Protocol):
 class Span:
     """An assignment in work. `missing`: of tasks that wait, how many inputs are not here."""
 
-    __slots__ = ("id", "group", "left", "missing", "needs", "number", "start", "stop")
+    __slots__ = ("group", "id", "left", "missing", "needs", "number", "start", "stop")
 
     def __init__(self, number: int, message: RunSpan) -> None:
         self.number = number
@@ -106,8 +106,8 @@ class LightWorker:
     """See the head of this file."""
 
     __slots__ = (
-        "arrival", "busy_s", "cluster", "groups", "idle", "machine", "now_fetching", "outbox",
-        "peer", "pending", "queued", "ready", "running", "spans", "store", "waiting", "_by_number", "_numbers",
+        "_by_number", "_numbers", "busy_s", "cluster", "groups", "idle", "machine", "now_fetching", "outbox",
+        "peer", "pending", "queued", "ready", "running", "spans", "store", "waiting",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, peer: int, machine: Machine) -> None:
@@ -116,7 +116,6 @@ class LightWorker:
         self.machine = machine
         self.idle = machine.slots
         self.busy_s = 0.0
-        self.arrival = 0.0
         self.groups: dict[int, WorkGroup] = {}
         self.spans: dict[int, Span] = {}
         self.ready: list[Entry] = []
@@ -172,7 +171,7 @@ class LightWorker:
         self.queued += span.left
 
     def _await_inputs(self, span: Span, holders: list[list[Any]]) -> None:
-        """Ask for what is not here; begin what lacks nothing; return all if nobody has something."""
+        """Ask for what is not here; begin what lacks nothing; return all if one has no holder."""
         assert span.needs is not None
         pending = self.pending.setdefault(span.group, BitMap())
         pending.add_range(span.start, span.stop)
@@ -235,7 +234,8 @@ class LightWorker:
 
     def _stored(self, fetching: Fetching, start: int, stop: int, nbytes: int) -> DataStored:
         share = nbytes * (stop - start) // (fetching.stop - fetching.start)
-        return DataStored(fetching.group, start, stop, share)
+        seconds = self.cluster.now - fetching.since
+        return DataStored(fetching.group, start, stop, share, fetching.holder, seconds)
 
     def _keep(self, group: int, start: int, stop: int) -> None:
         """Results are here: begin the tasks that waited for nothing else."""
@@ -308,9 +308,7 @@ class LightWorker:
         nbytes = int(self.cluster.problem.works[number_of(span.group) - 1].sizes[start:stop].sum())
         if span.needs is not None:
             self.pending[span.group].remove_range(start, stop)
-        self.outbox.append(
-            SpanDone(span.id, span.group, start, stop, nbytes, seconds, [], None)
-        )
+        self.outbox.append(SpanDone(span.id, span.group, start, stop, nbytes, seconds, [], None))
         self._close(span, stop - start)
         self._keep(span.group, start, stop)
         self._feed()

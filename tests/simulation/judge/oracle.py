@@ -2,12 +2,12 @@
 
 HEFT: H. Topcuoglu, S. Hariri, M.-Y. Wu, "Performance-effective and low-complexity task scheduling
 for heterogeneous computing", IEEE Transactions on Parallel and Distributed Systems 13(3), 2002:
-tasks in the order of their upward rank (mean duration and mean transfer times along the longest way
-to an end), each on the processor that finishes it earliest, in a gap between others if there is one.
+tasks in the order of their upward rank (mean duration and mean transfer times along the longest
+way to an end), each on the processor that finishes it earliest, also in a gap between others.
 A processor is one slot; slots of one worker share its results.
 
-Law: it knows true durations, sizes and speeds, pays for transfers and for nothing else: no messages,
-no decisions. Transfers do not disturb each other, here as in the simulation.
+Law: it knows true durations, sizes and speeds, pays for transfers and for nothing else: no
+messages, no decisions. Transfers do not disturb each other, here as in the simulation.
 """
 
 from __future__ import annotations

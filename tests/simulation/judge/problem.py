@@ -105,7 +105,7 @@ class Problem:
 
     @property
     def held(self) -> int:
-        """Return the number of tasks of which the client holds futures: of a fold the root alone."""
+        """Return the number of tasks that the client holds futures of: of a fold the root."""
         return sum(1 if work.fold else work.n for work in self.works)
 
     @property
