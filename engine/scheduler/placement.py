@@ -35,7 +35,7 @@ from .pace import MOST
 from .runs import run_at
 
 if TYPE_CHECKING:
-    from .groups import Group
+    from .groups import Assignment, Group
     from .ledger import Ledger
     from .peers import Worker
 
@@ -213,13 +213,19 @@ class Placement:
         """Return a worker that has room, or holds what is needed, and which of the ready tasks of a
         group it may be given.
         """
-        worker = self._free.get_first() if self._free else self._room.get_first()
+        worker = self.first_with_room()
         if self.lengths.workers == 1 or not group.layer.has_inputs:
             return worker, group.ready
         local = _find_local(ledger, group, worker)
         if local:
             return worker, local
         return self._weigh(ledger, group, worker)
+
+    def first_with_room(self) -> Worker:
+        """Return a worker with a free slot, the fastest; if there is none, the least loaded one
+        that has room.
+        """
+        return self._free.get_first() if self._free else self._room.get_first()
 
     def _weigh(self, ledger: Ledger, group: Group, worker: Worker) -> tuple[Worker, BitMap]:
         """Return who is expected to finish the first ready task first, and what else it may be
@@ -242,16 +248,32 @@ class Placement:
     def _can_queue(self, worker: Worker) -> bool:
         if self.has_room(worker):
             return True
-        return _wait_of(worker) < OVERFLOW * self.lengths.queue_s
+        return not worker.is_behind and _wait_of(worker) < OVERFLOW * self.lengths.queue_s
+
+    def loss_s(self, ledger: Ledger, assignment: Assignment) -> float:
+        """Return how much longer the last task of a span takes if the first worker with room runs
+        it instead: moving its inputs, and running it there.
+        """
+        group, worker = assignment.group, self.first_with_room()
+        ratio = assignment.worker.pace.speed / worker.pace.speed
+        slower_s = assignment.task_s * (ratio - 1.0)
+        if not group.layer.has_inputs:
+            return slower_s
+        sizes = _find_sizes(ledger, group, BitMap((assignment.left.max(),)))
+        return slower_s + self._moving_s(worker, sizes)
+
+    def _moving_s(self, worker: Worker, sizes: dict[Worker, int]) -> float:
+        found = 0.0
+        for holder, nbytes in sizes.items():
+            if holder is not worker:
+                found = max(found, self.distances.seconds(holder, worker, nbytes))
+        return found
 
     def _finish_s(self, group: Group, worker: Worker, sizes: dict[Worker, int]) -> float:
         """Return when a worker is expected to finish a task whose inputs lie as `sizes` says."""
-        moving_s = 0.0
-        for holder, nbytes in sizes.items():
-            if holder is not worker:
-                moving_s = max(moving_s, self.distances.seconds(holder, worker, nbytes))
         mean = group.mean_s()
-        return _wait_of(worker) + moving_s + (0.0 if mean is None else mean / worker.pace.speed)
+        work_s = 0.0 if mean is None else mean / worker.pace.speed
+        return _wait_of(worker) + self._moving_s(worker, sizes) + work_s
 
     def _cut(self, group: Group, worker: Worker, tasks: BitMap) -> tuple[int, int]:
         """Return the span to be cut from tasks: their first run, as far as it may go."""

@@ -22,18 +22,19 @@ from cellspan.engine.messages import RunSpan, SpanDone, SubmitGroup
 from cellspan.engine.scheduler.core import SchedulerCore
 
 from .problem import CLIENT, DIGEST, FUNCTION, Machine, Problem, Work
+from .report import SEED, table
 from .run import FIRST_WORKER, Outcome, run
 
 TASK_S = 0.005
 EVENTS = 2000
 ROUNDS = 7
+WORKERS = (10, 100, 1000, 10_000)
+SCALE_GRAIN_S = 0.001
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor time per span: report, decision and message. `operations`: entries of
-    workers that were looked at per decision.
-    """
+    """Seconds of processor time per span: its report, the decision, its message."""
 
     workers: int
     seconds: float
@@ -128,3 +129,26 @@ def measure_scale(workers: int, tasks: int, grain_s: float, seed: int) -> Scale:
     cpu_s = process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Scale(outcome, bound_s, cpu_s, peak)
+
+
+def write_costs() -> str:
+    """Return the table of costs per span as text."""
+    rows = []
+    for workers in WORKERS:
+        plain, chained = (measure_cost(workers, has_inputs=flag) for flag in (False, True))
+        rows.append([str(workers), f"{1e6 * plain.seconds:.1f}", f"{1e6 * chained.seconds:.1f}"])
+    return table(["workers", "map (us)", "map over results (us)"], rows)
+
+
+def write_scale(workers: int, tasks: int) -> str:
+    """Return what is to be said of the large map as text."""
+    found = measure_scale(workers, tasks, SCALE_GRAIN_S, SEED)
+    outcome = found.outcome
+    return (
+        f"{tasks:,} tasks of {1e3 * SCALE_GRAIN_S:g} ms on {workers:,} workers of one slot: "
+        f"{outcome.seconds:.2f} s of virtual time, {outcome.seconds / found.bound_s:.3f} times the "
+        f"lower bound; {outcome.spans:,} spans, {outcome.received:,} messages of workers; "
+        f"{found.cpu_s:.0f} s of processor time, {found.cpu_s / outcome.spans * 1e6:.0f} us for "
+        f"each span with everything (scheduler, workers, the simulation); the process never had "
+        f"more than {found.peak_bytes / 2**20:.0f} MiB.\n"
+    )

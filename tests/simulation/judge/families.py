@@ -41,9 +41,30 @@ def make_map(scale: float, grain_s: float, seed: int) -> Problem:
 def make_skewed(scale: float, grain_s: float, seed: int) -> Problem:
     """A map in which few tasks have most of the work: lognormal, sigma 1.5."""
     rng = default_rng(seed)
-    n = int(2000 * scale)
+    n = int(10_000 * max(1.0, scale))  # fewer tasks leave no time to make up for the longest
     durations = np.minimum(rng.lognormal(-1.125, 1.5, n), 40.0) * grain_s
-    return Problem("skewed durations", [Work("skewed", durations, _sizes(n, 1000))], machines(16))
+    work = Work("skewed", durations, _sizes(n, 1000))
+    return Problem("skewed durations", [work], machines(16), is_large=True)
+
+
+def make_ramp(scale: float, grain_s: float, seed: int) -> Problem:
+    """A map whose tasks take longer and longer, so that what was learned is never quite right."""
+    rng = default_rng(seed)
+    n = int(4000 * scale)
+    durations = _even(rng, n, grain_s) * np.linspace(0.1, 1.9, n)
+    return Problem("growing durations", [Work("ramp", durations, _sizes(n, 1000))], machines(16),
+                   is_large=True)  # fmt: skip
+
+
+def make_late(scale: float, grain_s: float, seed: int) -> Problem:
+    """A map of short tasks, the last of which are a hundred times longer, without a warning."""
+    rng = default_rng(seed)
+    n = int(4000 * scale)
+    durations = _even(rng, n, grain_s)
+    durations[: n - n // 10] /= 10.0
+    durations[n - n // 10 :] *= 10.0
+    return Problem("long tasks last", [Work("late", durations, _sizes(n, 1000))], machines(16),
+                   is_large=True)  # fmt: skip
 
 
 def make_tree(scale: float, grain_s: float, seed: int) -> Problem:
@@ -219,8 +240,16 @@ def make_racks(scale: float, grain_s: float, seed: int) -> Problem:
     return Problem("racks", works, machines(16, 2, 4), network)
 
 
+def make_large_map(scale: float, grain_s: float, seed: int) -> Problem:
+    """A map on five hundred workers."""
+    rng = default_rng(seed)
+    n = int(60_000 * scale)
+    work = Work("map", _even(rng, n, grain_s), _sizes(n, 1000))
+    return Problem("map, 500 workers", [work], machines(500), is_large=True)
+
+
 FAMILIES: list[Callable[[float, float, int], Problem]] = [
-    make_map, make_skewed, make_tree, make_stencil, make_fft, make_nearest, make_hourglass,
-    make_small_groups, make_chain, make_fragmented, make_mixed, make_heterogeneous_map,
-    make_heterogeneous_steps, make_racks,
+    make_map, make_skewed, make_ramp, make_late, make_tree, make_stencil, make_fft, make_nearest,
+    make_hourglass, make_small_groups, make_chain, make_fragmented, make_mixed,
+    make_heterogeneous_map, make_heterogeneous_steps, make_racks, make_large_map,
 ]  # fmt: skip

@@ -38,6 +38,7 @@ PIECE_S = 0.010
 """Work that a slot takes at a time where tasks are short."""
 LEAST_S = 0.001
 """It takes no less than this for the sake of an even end."""
+LARGE_BYTES = 1 << 16
 
 Entry = tuple[int, int, int]
 """Tasks that can begin: number of their span, start, stop."""
@@ -106,8 +107,8 @@ class LightWorker:
     """See the head of this file."""
 
     __slots__ = (
-        "_by_number", "_numbers", "busy_s", "cluster", "groups", "idle", "machine", "now_fetching", "outbox",
-        "peer", "pending", "queued", "ready", "running", "spans", "store", "waiting",
+        "_by_number", "_numbers", "busy_s", "cluster", "groups", "idle", "machine", "now_fetching",
+        "outbox", "peer", "pending", "queued", "ready", "running", "spans", "store", "waiting",
     )  # fmt: skip
 
     def __init__(self, cluster: Cluster, peer: int, machine: Machine) -> None:
@@ -209,11 +210,18 @@ class LightWorker:
                 self.queued += 1
 
     def _fetch(self, group: int, start: int, stop: int, holder: int) -> None:
+        """Ask for results: large ones each on its own, like the oracle, small ones together."""
         self.now_fetching.setdefault(group, BitMap()).add_range(start, stop)
-        fetching = Fetching(group, start, stop, holder, self.cluster.now)
-        nbytes = int(self.cluster.problem.works[number_of(group) - 1].sizes[start:stop].sum())
-        _, seconds = self.cluster.ask(self, holder, nbytes)
-        self.cluster.after(seconds, self._on_fetched, fetching, nbytes)
+        sizes = self.cluster.problem.works[number_of(group) - 1].sizes
+        while start < stop:
+            end = start + 1
+            while end < stop and sizes[end - 1] < LARGE_BYTES and sizes[end] < LARGE_BYTES:
+                end += 1
+            fetching = Fetching(group, start, end, holder, self.cluster.now)
+            nbytes = int(sizes[start:end].sum())
+            _, seconds = self.cluster.ask(self, holder, nbytes)
+            self.cluster.after(seconds, self._on_fetched, fetching, nbytes)
+            start = end
 
     def _on_fetched(self, fetching: Fetching, nbytes: int) -> None:
         group, start, stop = fetching.group, fetching.start, fetching.stop
