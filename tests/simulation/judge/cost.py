@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 from collections import deque
 from dataclasses import dataclass
 from time import process_time
@@ -18,26 +19,30 @@ from time import process_time
 import numpy as np
 
 from cellspan.engine.ids import make_group_id
-from cellspan.engine.messages import RunSpan, SpanDone, SubmitGroup
+from cellspan.engine.messages import DataStored, RunSpan, SpanDone, SubmitGroup
 from cellspan.engine.scheduler.core import SchedulerCore
 
 from .problem import CLIENT, DIGEST, FUNCTION, Machine, Problem, Work
 from .report import SEED, table
 from .run import FIRST_WORKER, Outcome, run
 
-TASK_S = 0.005
+TASK_S = 0.01
 EVENTS = 2000
-ROUNDS = 7
+WARM_UP = 6
+TASKS = 1 << 26
+ROUNDS = 15
+COUNTED = 500
 WORKERS = (10, 100, 1000, 10_000)
 SCALE_GRAIN_S = 0.001
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor time per span: its report, the decision, its message."""
+    """Per span (its report, the decision, its message): processor time, and calls of functions."""
 
     workers: int
     seconds: float
+    calls: float
 
 
 class Feed:
@@ -52,18 +57,27 @@ class Feed:
             info = {"name": f"w{peer}", "slots": 2, "address": f"sim://{peer}", "topology": "h"}
             self.core.add_worker(peer, info, 0.0)
         self.core.add_client(CLIENT, {"name": "judge"}, 0.0)
-        # so many tasks that the shares of what is left never shorten a span
-        n = 1 << 28
+        # the same number of tasks however many workers there are, and far more than are handed out
         first, second = make_group_id(CLIENT, 1), make_group_id(CLIENT, 2)
-        self._submit(first, n, ["range", 0, 1])
         if has_inputs:
-            self._submit(second, n, ["same", first, 0])
+            self._scatter(first, workers)
+            self._submit(second, ["same", first, 0])
+        else:
+            self._submit(first, ["range", 0, 1])
         self.turn()
-        for _ in range(8):  # until spans have their length
-            self.steps(4 * workers)
+        self.steps(WARM_UP * workers)  # until spans have their length
 
-    def _submit(self, group: int, n: int, argument: list[object]) -> None:
-        layer = {"kind": "each", "n": n, "function": DIGEST, "args": [argument], "names": []}
+    def _scatter(self, group: int, workers: int) -> None:
+        """Let every worker hold its part of a group."""
+        layer = {"kind": "data", "n": TASKS}
+        self.core.handle(CLIENT, SubmitGroup(group, "data", layer, {}, {}, False), self.now)
+        for at in range(workers):
+            start, stop = TASKS * at // workers, TASKS * (at + 1) // workers
+            message = DataStored(group, start, stop, 1000 * (stop - start))
+            self.core.handle(FIRST_WORKER + at, message, self.now)
+
+    def _submit(self, group: int, argument: list[object]) -> None:
+        layer = {"kind": "each", "n": TASKS, "function": DIGEST, "args": [argument], "names": []}
         message = SubmitGroup(group, "map", layer, {DIGEST: FUNCTION}, {}, False)
         self.core.handle(CLIENT, message, self.now)
 
@@ -97,12 +111,32 @@ def measure_cost(workers: int, *, has_inputs: bool) -> Cost:
     gc.disable()
     try:
         for _ in range(ROUNDS):
+            before = feed.core.ledger.last_assignment
             began = process_time()
             feed.steps(EVENTS)
-            least = min(least, process_time() - began)
+            took = process_time() - began
+            spans = feed.core.ledger.last_assignment - before
+            least = min(least, took / (EVENTS + spans) * 2)
     finally:
         gc.enable()
-    return Cost(workers, least / EVENTS)
+    return Cost(workers, least, count_calls(feed))
+
+
+def count_calls(feed: Feed) -> float:
+    """Return how many functions are called for a span, of Python or built in."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = feed.core.ledger.last_assignment
+    sys.setprofile(count)
+    try:
+        feed.steps(COUNTED)
+    finally:
+        sys.setprofile(None)
+    return 2 * calls / (COUNTED + feed.core.ledger.last_assignment - before)
 
 
 @dataclass(frozen=True)
@@ -136,8 +170,10 @@ def write_costs() -> str:
     rows = []
     for workers in WORKERS:
         plain, chained = (measure_cost(workers, has_inputs=flag) for flag in (False, True))
-        rows.append([str(workers), f"{1e6 * plain.seconds:.1f}", f"{1e6 * chained.seconds:.1f}"])
-    return table(["workers", "map (us)", "map over results (us)"], rows)
+        row = [f"{1e6 * plain.seconds:.1f}", f"{plain.calls:.0f}"]
+        row += [f"{1e6 * chained.seconds:.1f}", f"{chained.calls:.0f}"]
+        rows.append([str(workers), *row])
+    return table(["workers", "map (us)", "calls", "over results (us)", "calls"], rows)
 
 
 def write_scale(workers: int, tasks: int) -> str:
@@ -145,6 +181,7 @@ def write_scale(workers: int, tasks: int) -> str:
     found = measure_scale(workers, tasks, SCALE_GRAIN_S, SEED)
     outcome = found.outcome
     return (
+        "One large map: "
         f"{tasks:,} tasks of {1e3 * SCALE_GRAIN_S:g} ms on {workers:,} workers of one slot: "
         f"{outcome.seconds:.2f} s of virtual time, {outcome.seconds / found.bound_s:.3f} times the "
         f"lower bound; {outcome.spans:,} spans, {outcome.received:,} messages of workers; "

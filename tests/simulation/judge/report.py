@@ -72,8 +72,8 @@ def run_greedy(problem: Problem) -> float:
     return max(ends)
 
 
-def write_ratios(scale: float) -> tuple[str, list[Verdict]]:
-    """Return the tables of ratios as text, and the verdicts of the main grain."""
+def write_ratios(scale: float) -> str:
+    """Return the tables of ratios as text."""
     by_grain = [
         judge(scale, grain_s, SEED, with_random=at == MAIN) for at, grain_s in enumerate(GRAINS_S)
     ]
@@ -111,7 +111,7 @@ def write_ratios(scale: float) -> tuple[str, list[Verdict]]:
             for v in main if v.problem.name in SKEWED
         ],
     )  # fmt: skip
-    return text, main
+    return text
 
 
 def _mb(nbytes: int) -> str:

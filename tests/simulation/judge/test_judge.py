@@ -9,7 +9,9 @@ from statistics import median
 
 import pytest
 
+from .cost import Feed, count_calls
 from .families import machines, make_chain, make_map
+from .fidelity import compare
 from .oracle import lower_bound, run_heft
 from .problem import Machine, Network, Problem, Work, level_of
 from .report import MEDIAN_RATIO, SKEWED, SKEWED_RATIO, WORST_RATIO, Verdict, judge
@@ -70,6 +72,17 @@ def test_oracle_knows_a_schedule_that_can_be_checked_by_hand() -> None:
     assert bound.seconds == pytest.approx(3.0)
     assert bound.bytes_moved == 0
     assert lower_bound(Problem("two chains", works, far, network)).seconds == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("has_inputs", [False, True])
+def test_a_decision_takes_as_many_calls_with_many_workers_as_with_few(has_inputs: bool) -> None:
+    few, many = (count_calls(Feed(n, has_inputs=has_inputs)) for n in (10, 2000))
+    assert 0.8 < many / few < 1.2
+
+
+@pytest.mark.parametrize(("tasks", "mean_s", "maps"), [(1000, 0.02, 2), (8000, 0.002, 1)])
+def test_light_workers_take_as_long_as_real_ones(tasks: int, mean_s: float, maps: int) -> None:
+    assert 0.93 < compare(tasks, mean_s, maps).ratio < 1.07
 
 
 def test_levels() -> None:
