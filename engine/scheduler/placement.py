@@ -54,6 +54,9 @@ CANDIDATES = 4
 LOADS = 8
 """Workers without a free slot are told apart by so many steps of load."""
 
+RUNS = 6
+"""So many runs are looked at for a long one, behind a first one that is short."""
+
 LOOK_AT = 4
 """So many groups are looked at to see how much work is ready."""
 
@@ -276,14 +279,23 @@ class Placement:
         return _wait_of(worker) + self._moving_s(worker, sizes) + work_s
 
     def _cut(self, group: Group, worker: Worker, tasks: BitMap) -> tuple[int, int]:
-        """Return the span to be cut from tasks: their first run, as far as it may go."""
+        """Return the span to be cut from tasks: the longest of their first runs, as far as it may
+        go. So small runs have time to grow together, and are taken when there is nothing else.
+        """
         length = self.lengths.find_length(group, worker, self._other_work_s(group))
-        start = tasks.min()
-        if length < 4 * worker.slots:
-            return run_at(tasks, start, length)
         # what would be left of a run is taken along, lest runs fall to pieces
-        start, stop = run_at(tasks, start, length + length // 2)
-        return start, start + length if stop in tasks else stop
+        limit = length + length // 2 if length >= 4 * worker.slots else length
+        start, stop = best = run_at(tasks, tasks.min(), limit)
+        if stop - start < length and group.layer.has_inputs:
+            last = tasks.max()
+            for _ in range(RUNS):
+                if stop > last or best[1] - best[0] >= length:
+                    break
+                start, stop = run_at(tasks, tasks.next_set_bit(stop), limit)
+                if stop - start > best[1] - best[0]:
+                    best = start, stop
+        start, stop = best
+        return (start, start + length) if stop - start == limit and stop in tasks else best
 
     def _other_work_s(self, group: Group) -> float:
         """Return about how many seconds of work are ready in other groups of the same client."""
