@@ -146,7 +146,7 @@ class WorkerServer:
             "address": address,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "topology": f"/{socket.gethostname()}",
+            "topology": f"{config.topology}/{socket.gethostname()}",
             "python": platform.python_version(),
             "version": _version(),
             "executors": config.cores,
