@@ -28,10 +28,12 @@ from .functions import FunctionTable
 from .futures import Future, Futures
 from .holdings import Holdings
 from .link import Callbacks, Link
+from .options import check_options
 from .packing import EachPlan, GraphPlan, Packer
 from .plugs import Plugs
 from .progress import GroupProgress, progress_of
 from .session import MAX_OPEN_TASKS, Session
+from .shuffling import Shuffles
 from .state import GroupState, OpenGraph
 from .target import Target, resolve
 from .tasks import TaskMethods
@@ -43,7 +45,7 @@ somebody wants them.
 """
 
 
-class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
+class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs):
     """A connection to a cluster, to run tasks on it.
 
     Args:
@@ -323,10 +325,11 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
         """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
         futures at once.
 
-        As with the built-in `map` (and `concurrent.futures`) the shortest iterable ends it. A
-        `range`, or the futures of another map, costs nothing to send, whatever its length; items
-        are pickled in chunks; keyword arguments are the same for all tasks and are sent once.
-        Options and errors: as for `submit`.
+        The iterables have one length; what has none (`itertools.count()`, a generator) may go on
+        beyond the others. A `range`, or the futures of another map, costs nothing to send, however
+        long it is; items are pickled in chunks; keyword arguments are the same for all tasks and
+        are sent once. Options and errors: as for `submit`; InvalidArgument, too, if the iterables
+        differ in length, do not end, or make more than 500 million tasks.
         """
         session = self._session or self.session
         if not iterables:
@@ -380,7 +383,7 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
         session.check_open()
         options = check_options(name, priority, retries, allowed_failures)
         check_fanin(fanin)
-        found = list_futures(futures)
+        found = list_futures(futures, "reduce", "use functools.reduce")
         if found:
             folder = Folder(session, self._packer, self._functions)
             return folder.fold(fn, found, initial, fanin, name, options)
@@ -417,22 +420,6 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Plugs):
             group.counts.clear()  # the Futures holds them
             session.close_graph(group)
         return group
-
-
-def check_options(
-    name: str | None, priority: int, retries: int, allowed_failures: int
-) -> dict[str, Any]:
-    """Return the options of a submission as they travel. Raises: InvalidArgument: one cannot be."""
-    if name is not None and (not isinstance(name, str) or not name):
-        raise InvalidArgument(f"name is a text that is not empty, not {name!r}")
-    for label, value in (
-        ("priority", priority), ("retries", retries), ("allowed_failures", allowed_failures),
-    ):  # fmt: skip
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 31:
-            raise InvalidArgument(f"{label} is a whole number, not {value!r}")
-        if value < 0 and label != "priority":
-            raise InvalidArgument(f"{label} is not negative, but {value} was given")
-    return {"priority": priority, "retries": retries, "allowed_failures": allowed_failures}
 
 
 def _default_name() -> str:

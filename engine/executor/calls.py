@@ -92,7 +92,7 @@ def call_one(
             keep(result)
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -109,9 +109,10 @@ def call_many(
     index: int,
     page: memoryview[int],
     piece: int,
+    memory: dict[int, Any] | None = None,
 ) -> Stretch:
     """Call a function with each row's ``(args, kwargs)``. Making a row may raise: then the task
-    that it is for failed."""
+    that it is for failed. `memory` takes results by index, for later rows of the piece."""
     results: list[Any] = []
     durations: list[int] = []
     clock = perf_counter_ns
@@ -135,9 +136,11 @@ def call_many(
             now = clock()
             durations.append(now - begin)
             results.append(result)
+            if memory is not None:
+                memory[index] = result
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -171,7 +174,7 @@ class PayloadRows:
         return row
 
 
-def _size_of(result: Any) -> int:
+def size_of(result: Any) -> int:
     """Return what can be seen from outside of a result's size; the user's `__sizeof__` may be
     wrong in any way."""
     try:

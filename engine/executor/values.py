@@ -6,12 +6,15 @@ out of band. A future nested anywhere in an argument becomes a persistent id ``(
 group, index)``, never a pickled object.
 
 *Parts* are a list: a pickle and then its out-of-band buffers. A *blob* is parts packed into one
-byte string. A *block* is ``[start, stop, single, parts]`` (messages.Block).
+byte string. A *block* is ``[start, stop, single, parts]`` (messages.Block). A *shard* is what a
+split of an exchange makes for one output; the block of a split has a table of offsets ('Q', one
+more than shards) and the shards as its parts, each of which can be read without the others.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -31,6 +34,8 @@ PROTOCOL = 5
 MIN_BUFFER_BYTES = 2048
 """Smaller buffers stay in the pickle: out of band they would cost more than the copy."""
 ALIGNMENT = 64
+SHARDS = 2
+"""In place of a block's `single`: it holds the shards of a split."""
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 _PACKED_MARK = b"\x00csb"  # a pickle of protocol 2 and later begins with 0x80
@@ -188,8 +193,13 @@ def _explain(value: Any, error: BaseException) -> str:
 
 def pack(parts: Sequence[Part]) -> bytes:
     """Return parts as one byte string; buffers lie at multiples of ALIGNMENT in it."""
+    return b"".join(pack_pieces(parts))
+
+
+def pack_pieces(parts: Sequence[Part]) -> list[Part]:
+    """Return what `pack` joins: the buffers are not copied."""
     if len(parts) == 1:
-        return bytes(parts[0])
+        return [parts[0]]
     head = _PACKED.pack(_PACKED_MARK, len(parts)) + struct.pack(
         f"<{len(parts)}Q", *map(nbytes_of, parts)
     )
@@ -199,7 +209,7 @@ def pack(parts: Sequence[Part]) -> bytes:
         padding = -position % ALIGNMENT
         pieces += [bytes(padding), part]
         position += padding + nbytes_of(part)
-    return b"".join(pieces)
+    return pieces
 
 
 def unpack(blob: Part) -> list[Part]:
@@ -277,8 +287,16 @@ def make_single_block(index: int, result: Any) -> list[Any]:
 
 def load_block(block: Sequence[Any]) -> list[Any]:
     """Return the results of a block, in order of their indices."""
+    if block[2] == SHARDS:
+        return [load_shards(block[3])]
     value = load_value(block[3])
     return [value] if block[2] else value
+
+
+def load_shards(parts: Sequence[Part]) -> list[Any]:
+    """Return all shards of a split."""
+    table, data = memoryview(parts[0]).cast("Q"), memoryview(parts[1])
+    return [load_blob(data[a:b]) for a, b in itertools.pairwise(table)]
 
 
 def block_nbytes(block: Sequence[Any]) -> int:

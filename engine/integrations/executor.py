@@ -18,13 +18,14 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ..client.client import Client, check_options
+from ..client.client import Client
 from ..client.functions import name_of
 from ..client.futures import Future, Futures
+from ..client.options import check_options
 from ..client.waiting import check_timeout, deadline_of
 from ..errors import ConnectionClosed, InvalidArgument
 
@@ -255,7 +256,8 @@ class ClientExecutor(concurrent.futures.Executor):
             return self._map_buffered(fn, zip(*iterables, strict=False), buffersize, deadline)
         if not iterables:
             return iter(())
-        futures = self._client.map(fn, *iterables, name=self._name, **self._options)
+        columns = _cut(iterables)
+        futures = self._client.map(fn, *columns, name=self._name, **self._options)
         mapped = _Mapped(futures)
         del futures
         with self._changed:
@@ -321,6 +323,26 @@ class ClientExecutor(concurrent.futures.Executor):
             for mapped in maps:
                 self._client.wait(mapped.rest)
         self._end_watch()
+
+
+def _cut(iterables: Sequence[Any]) -> Sequence[Any]:
+    """Return iterables cut to the shortest, as the built-in `map` reads them; the client's own
+    `map` refuses lengths that differ.
+    """
+    lengths = [len(items) for items in iterables if hasattr(items, "__len__")]
+    if not lengths or (len(lengths) == len(iterables) and len(set(lengths)) == 1):
+        return iterables
+    columns = [_first(items, min(lengths)) for items in iterables]
+    n = min(len(column) for column in columns if hasattr(column, "__len__"))
+    return [column[:n] if hasattr(column, "__len__") else column for column in columns]
+
+
+def _first(items: Any, n: int) -> Any:
+    if isinstance(items, itertools.repeat) and operator.length_hint(items, -1) < 0:
+        return items  # endless, and sent once
+    if isinstance(items, list | tuple | range | str | bytes | Futures):
+        return items[:n]
+    return list(itertools.islice(items, n))
 
 
 def _left(deadline: float | None) -> float | None:

@@ -26,6 +26,7 @@ LEAST_SPAN_S = 0.25e-3
 """Less work than this is not cut up for the sake of balance; in a large cluster it is
 LEAST_PART of a span."""
 LEAST_PART = 1 / 32
+MAX_FOLLOWING = 64
 
 
 class Lengths:
@@ -65,7 +66,7 @@ class Lengths:
         per_slot, least, ready = 1, 1, float(len(group.ready))
         if mean is not None:
             mean = max(mean, MIN_TASK_S)
-            task_s = mean / speed
+            task_s = (mean + _following_s(group)) / speed
             per_slot = max(1, min(int(self.span_s / task_s), group.grown, self._max_span))
             least = max(1, int(self._least_s / task_s))
             ready += others_s / mean
@@ -78,3 +79,19 @@ class Lengths:
         if size * length > self._span_bytes:
             length = max(1, int(self._span_bytes / size))
         return length
+
+
+def _following_s(group: Group) -> float:
+    """Return what a task of a group draws after it, in seconds: those that take its result alone,
+    one after the other, and that are sent along with it (along.py).
+    """
+    seconds = 0.0
+    for _ in range(MAX_FOLLOWING):
+        if len(group.consumers) != 1:
+            break
+        (consumer,) = group.consumers.values()
+        if consumer is group or consumer.layer.kind != "each" or not consumer.waiting:
+            break
+        seconds += max(consumer.mean_s() or 0.0, MIN_TASK_S)
+        group = consumer
+    return seconds

@@ -1,12 +1,15 @@
 """What the scheduler knows of the processes that are connected to it: clients and workers.
 
-Law: records only. `assignments`, `tasks`, `load_s` and `holds` of a worker are kept by moves.py,
-`knows` and `blob_uses` by handing.py, `holds` of a client by release.py, `pace` by placement.py.
+Law: records only. `assignments`, `having`, `spans`, `tasks`, `along`, `load_s` and `holds` of a
+worker are kept by moves.py, `frontier` by along.py, `knows` and `blob_uses` by handing.py, `holds`
+of a client by release.py, `pace` by placement.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from pyroaring import BitMap
 
 from ..errors import PeerError
 from ..ids import AssignmentId, Digest, GroupId, PeerId
@@ -34,7 +37,9 @@ class Client:
 
 
 class Worker:
-    """A worker. `tasks`, `load_s`: number and expected seconds of the tasks that are with it.
+    """A worker. `tasks`: number of tasks that are with it and could run; `along`: of those that
+    were sent along with their unfinished inputs; `load_s`: expected seconds of both; `having`:
+    both, by group.
 
     `path`: where it is, as ``site/rack/host`` in parts; `pace`: how fast it is.
 
@@ -44,9 +49,9 @@ class Worker:
     """
 
     __slots__ = (
-        "address", "assignments", "blob_uses", "holds", "host", "info", "is_behind", "joined",
-        "knows", "load_s", "memory_limit_bytes", "name", "pace", "path", "peer", "slots", "stats",
-        "tasks",
+        "address", "along", "assignments", "blob_uses", "frontier", "having", "holds", "host",
+        "info", "is_behind", "joined", "knows", "load_s", "memory_limit_bytes", "name", "pace",
+        "path", "peer", "slots", "spans", "stats", "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -70,7 +75,12 @@ class Worker:
         self.joined = now
         self.stats: dict[str, float] = {}
         self.assignments: dict[AssignmentId, Assignment] = {}
+        self.having: dict[GroupId, BitMap] = {}
         self.tasks = 0
+        self.along = 0
+        self.spans = 0  # assignments that were not sent along
+        # Tasks with it whose consumers were not looked at for want of room, see along.py.
+        self.frontier: list[tuple[Group, BitMap]] = []
         self.load_s = 0.0
         self.is_behind = False
         self.holds: dict[GroupId, Group] = {}

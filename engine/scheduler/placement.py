@@ -12,7 +12,8 @@ So the cost of a decision does not grow with the number of workers, tasks or fin
 - Length: lengths.py.
 - Place: tasks whose inputs the worker has; else, among the holders of the inputs of the first ready
   task and the worker, who is expected to finish it first: what waits there, moving what it lacks
-  (distance.py), the task at that worker's speed (pace.py).
+  (distance.py), the task at that worker's speed (pace.py). Merges of an exchange: their
+  planned owner, if it has room.
 
 How well that does beside an oracle is in docs/placement.md, made by tests/simulation/judge.
 
@@ -29,6 +30,7 @@ from pyroaring import BitMap
 
 from ..ids import GroupId, PeerId
 from .distance import Distances
+from .exchange import Exchange
 from .indices import Buckets
 from .lengths import Lengths
 from .pace import MOST
@@ -135,7 +137,7 @@ class Placement:
             self.queueing.pop(peer, None)
         limit_s = self.lengths.queue_s * worker.slots
         is_short = worker.load_s < limit_s and not worker.is_behind
-        if is_short and (len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots):
+        if is_short and (worker.spans < QUEUED_SPANS or tasks < 2 * worker.slots):
             self._room.put(worker, int(worker.load_s / limit_s * LOADS))
         else:
             self._room.drop(peer)
@@ -158,6 +160,11 @@ class Placement:
         return worker.peer in self._free or worker.peer in self._room
 
     @property
+    def worker_count(self) -> int:
+        """Return the number of workers."""
+        return self.lengths.workers
+
+    @property
     def free_count(self) -> int:
         """Return the number of workers with a free slot."""
         return len(self._free)
@@ -176,6 +183,11 @@ class Placement:
                 group.is_queued = False
             del queues[owner]
         return None
+
+    def charge(self, owner: PeerId, seconds: float) -> None:
+        """A client is served so many expected seconds of work beyond what was planned here."""
+        if owner in self._served:
+            self._served[owner] += seconds
 
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]
@@ -217,8 +229,10 @@ class Placement:
         group it may be given.
         """
         worker = self.first_with_room()
-        if self.lengths.workers == 1 or not group.layer.has_inputs:
+        if self.worker_count == 1 or not group.layer.has_inputs:
             return worker, group.ready
+        if isinstance(group.layer, Exchange) and group.layer.is_merge(group.ready.min()):
+            return self._weigh_merges(ledger, group, group.layer, worker)
         local = _find_local(ledger, group, worker)
         if local:
             return worker, local
@@ -253,6 +267,19 @@ class Placement:
             return True
         return not worker.is_behind and _wait_of(worker) < OVERFLOW * self.lengths.queue_s
 
+    def _weigh_merges(
+        self, ledger: Ledger, group: Group, layer: Exchange, worker: Worker
+    ) -> tuple[Worker, BitMap]:
+        """All of them take from everywhere: what matters is whom their shards were sent to."""
+        own = layer.owned_by(worker.peer) & group.ready
+        if own:
+            return worker, own
+        first = group.ready.min()
+        owner = ledger.workers.get(layer.owner_of(first) or 0)
+        if owner is not None and self.has_room(owner):
+            return owner, layer.owned_by(owner.peer) & group.ready
+        return worker, BitMap((first,))
+
     def loss_s(self, ledger: Ledger, assignment: Assignment) -> float:
         """Return how much longer the last task of a span takes if the first worker with room runs
         it instead: moving its inputs, and running it there.
@@ -262,7 +289,10 @@ class Placement:
         slower_s = assignment.task_s * (ratio - 1.0)
         if not group.layer.has_inputs:
             return slower_s
-        sizes = _find_sizes(ledger, group, BitMap((assignment.left.max(),)))
+        task = assignment.left.max()
+        if isinstance(group.layer, Exchange) and group.layer.is_merge(task):
+            return float("inf")  # its shards were sent there, from everywhere
+        sizes = _find_sizes(ledger, group, BitMap((task,)))
         return slower_s + self._moving_s(worker, sizes)
 
     def _moving_s(self, worker: Worker, sizes: dict[Worker, int]) -> float:

@@ -52,7 +52,7 @@ def rebalance(ledger: Ledger) -> None:
 def _queue_s(worker: Worker) -> float:
     """Return how long the tasks that have not begun are expected to keep a worker busy."""
     queued = worker.tasks - worker.slots
-    return worker.load_s * queued / worker.tasks / worker.slots
+    return worker.load_s * queued / (worker.tasks + worker.along) / worker.slots
 
 
 def _ask(ledger: Ledger, worker: Worker, queue_s: float, limit: int) -> int:
@@ -62,8 +62,10 @@ def _ask(ledger: Ledger, worker: Worker, queue_s: float, limit: int) -> int:
     for assignment in reversed(list(worker.assignments.values())):  # the latest first
         if wanted <= 0 or asked == limit:
             break
-        left = assignment.left
-        if assignment.is_asked or not left or not _is_worth_it(ledger, assignment, queue_s):
+        if assignment.is_asked or not _is_worth_it(ledger, assignment, queue_s):
+            continue
+        left = assignment.left - assignment.group.along  # those have to be where they are
+        if not left:
             continue
         count = min(wanted, len(left))
         tail = clip(left, left[len(left) - count], assignment.stop)

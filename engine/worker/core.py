@@ -8,11 +8,11 @@ effects (effects.py) and messages; the shell takes and performs them. User value
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from ..errors import PeerError, StoreFull
-from ..executor.values import Part
+from ..executor.values import SHARDS, Part
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     DataStored,
@@ -22,6 +22,7 @@ from ..messages import (
     ForgetGroup,
     FreeResults,
     Message,
+    PlanExchange,
     RestartExecutors,
     Runs,
     RunSpan,
@@ -29,26 +30,15 @@ from ..messages import (
 )
 from . import runs as runs_
 from .assignments import Assignment
+from .death import Death, describe
 from .dispatcher import Dispatcher
-from .effects import Effect, Fetch, Revoke, Unlink
+from .effects import Effect, Fetch, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .shards import Parcel, ShardDesk
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
-
-
-@dataclass(slots=True)
-class Death:
-    """How an executor ended. `page_piece`, `page_index`: what its page said it was running (0:
-    nothing)."""
-
-    page_piece: int
-    page_index: int
-    exit_code: int | None
-    signal: str | None
-    oom: bool
-    log: list[str]
 
 
 class WorkerCore:
@@ -62,13 +52,16 @@ class WorkerCore:
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
         self._restarts: list[int] = []
-        self._dispatcher = Dispatcher(slots, self._groups, store, self._ledger, self._effects)
+        self._desk = ShardDesk(worker, store, self._groups)
+        self._dispatcher = Dispatcher(
+            slots, self._groups, store, self._desk, self._ledger, self._effects
+        )
 
     # --- for the shell -------------------------------------------------------------------------
 
     def set_worker(self, worker: PeerId) -> None:
         """Our own number, as the scheduler's `Welcome` says it."""
-        self._ledger.worker = worker
+        self._ledger.worker = self._desk.worker = worker
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
@@ -103,7 +96,11 @@ class WorkerCore:
         """The time that `next_wakeup` gave has come."""
         self._dispatcher.on_timer(now)
 
-    def handle(self, message: Message, now: float) -> None:
+    def dispatch(self, now: float) -> None:
+        """Give executors what they can do; to be called after every batch of messages."""
+        self._dispatcher.dispatch(now)
+
+    def handle(self, message: Message) -> None:
         """Take a message of the scheduler.
 
         Raises:
@@ -111,16 +108,19 @@ class WorkerCore:
         """
         match message:
             case RunSpan():
-                self._run_span(message, now)
+                self._run_span(message)
             case FreeResults():
                 self.store.free(message.group, message.runs)
+                self._desk.free(message.group, message.runs)
                 self._sweep()
+            case PlanExchange():
+                self._desk.plan(message)
             case DefineGroup():
                 self._groups.define(message)
             case ForgetGroup():
                 self._forget(message.group)
             case TakeBack():
-                self._take_back(message, now)
+                self._take_back(message)
             case RestartExecutors():
                 self._restart_all(message.request)
             case _:
@@ -128,8 +128,11 @@ class WorkerCore:
 
     def _forget(self, number: GroupId) -> None:
         group = self._groups.forget(number)
+        self._dispatcher.waiting.forget_group(number)
         if group is None:
             return
+        self._desk.forget(number)
+        self._sweep()
         things = {thing for thing, _ in group.chunks.values()}
         for slot in self.slots:
             self._effects += slot.forget(number)
@@ -140,6 +143,8 @@ class WorkerCore:
         paths, numbers = self.store.take_doomed()
         if paths:
             self._effects.append(Unlink(paths))
+        for block in self.store.take_spills():
+            self._effects.append(Spill(block.number, block.path, block.parts))
         if numbers:
             gone = set(numbers)
             for slot in self.slots:
@@ -147,12 +152,14 @@ class WorkerCore:
 
     # --- spans and their inputs ----------------------------------------------------------------
 
-    def _run_span(self, message: RunSpan, now: float) -> None:
+    def _run_span(self, message: RunSpan) -> None:
         group = self._groups.find(message.group)
         if group is None:
             raise PeerError(f"a span of group {message.group:x}, which was not defined")
         if message.assignment in self.assignments or message.start >= message.stop:
             raise PeerError(f"assignment {message.assignment} came twice, or is empty")
+        if message.start < group.splits < message.stop:
+            raise PeerError(f"assignment {message.assignment} has both splits and merges")
         assignment = Assignment(message, group)
         new = {(position, chunk): blob for position, chunk, blob in message.chunks}
         wanted = assignment.chunks(message.start, message.stop)
@@ -160,17 +167,20 @@ class WorkerCore:
             raise PeerError(f"assignment {message.assignment} lacks chunks of its items")
         for key, blob in new.items():
             group.chunks[key] = self.store.next_number(), blob
-        self.assignments[message.assignment] = assignment
         needs = assignment.needs(message.start, message.stop)
+        if assignment.is_merge:
+            self._ledger.add(assignment)
+            self._effects += self._desk.request(assignment, message.holders)
+            if not assignment.pulls:
+                self._run_merges(assignment, None)
+            return
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
-        for fetch in fetches:
-            fetch.began = now
         self._effects += fetches
-        if lost:
+        self._ledger.add(assignment)
+        if lost and not self._ledger.expected.has(lost):
             self._return_all(assignment, "inputs are not here", rows_of(lost, self._ledger.worker))
         elif not assignment.fetches:
             self._dispatcher.add(assignment)
-            self._dispatcher.dispatch(now)
 
     def on_fetched(self, number: int, blocks: list[StoredBlock], now: float) -> None:
         """Take what a fetch brought; it may be less than was asked for."""
@@ -207,20 +217,56 @@ class WorkerCore:
     def _after_fetch(self, assignment: Assignment, worker: PeerId, full: StoreFull | None) -> None:
         if full is not None:
             self._plan.abandon(assignment)
-            failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
-            runs = assignment.drop_queued([assignment.start, assignment.stop])
-            self._ledger.fail_all(assignment, runs, failure)
+            self._fail_full(assignment, full)
         elif not assignment.fetches:
             needs = assignment.needs(assignment.start, assignment.stop)
             lost = self._dispatcher.find_lost(needs)
-            if lost:
+            if lost and not self._ledger.expected.has(lost):
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
 
+    # --- shards --------------------------------------------------------------------------------
+
+    def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
+        """Take the shards that a fetch brought; they may be fewer than were asked for."""
+        full = self._desk.keep(parcels, is_pushed=False)
+        for assignment in self._desk.take(number):
+            self._run_merges(assignment, full)
+        self._sweep()
+        self._dispatcher.dispatch(now)
+
+    def put_shards(self, parcels: list[Parcel]) -> str | None:
+        """Take shards that another worker has sent of itself; return None, or why they cannot all
+        be kept."""
+        full = self._desk.keep(parcels, is_pushed=True)
+        self._sweep()
+        return None if full is None else str(full)
+
+    def _run_merges(self, assignment: Assignment, full: StoreFull | None) -> None:
+        """What could be had of the inputs of merges is here: run them if that is all."""
+        missing = self._desk.missing(assignment, assignment.start, assignment.stop)
+        if not missing:
+            self._dispatcher.add(assignment)
+        elif full is not None:
+            self._fail_full(assignment, full)
+        else:
+            rows = self._desk.blame(assignment, missing)
+            self._return_all(assignment, "shards could not be fetched", rows)
+
+    def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
+        """Answer to `Spill`, if the block is still here: it is on disk now, or with None could not
+        be moved."""
+        self.store.on_spilled(number, path, places)
+
+    def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
+        failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
+        self._ledger.fail_all(assignment, runs, failure)
+
     def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
         self._plan.abandon(assignment)
-        runs = assignment.drop_queued([assignment.start, assignment.stop])
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
         self._ledger.give_back(assignment, runs, reason, missing)
 
     def put(self, blocks: list[StoredBlock]) -> str | None:
@@ -247,9 +293,10 @@ class WorkerCore:
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
             source, seconds = 0, 0.0
-            if fetch is not None and stop - start == block.stop - block.start:
+            if fetch and fetch.began and stop - start == block.stop - block.start:
                 source, seconds = fetch.worker, now - fetch.began
             self._ledger.tell(DataStored(block.group, start, stop, nbytes, source, seconds))
+            self._dispatcher.on_stored(block.group, start, stop)
 
     # --- executors -----------------------------------------------------------------------------
 
@@ -260,7 +307,7 @@ class WorkerCore:
             return  # it is to be killed
         slot.is_ready = True
         if self._restarts and all(s.is_open for s in self.slots):
-            for request in self._restarts:
+            for request in self._restarts:  # it may have been asked again before it was done
                 self._ledger.tell(ExecutorsRestarted(request))
             self._restarts.clear()
         self._dispatcher.dispatch(now)
@@ -287,27 +334,65 @@ class WorkerCore:
             return  # dropped by a restart
         piece = slot.running
         assert piece.number == header["piece"] and piece.at == header["start"], header
-        assignment = piece.assignment
-        if header["stop"] > piece.at:
-            assignment.group.learn(header["stop"] - piece.at, header["elapsed"])
-        piece.at = header["stop"]
-        self._take_blocks(assignment, header, buffers)
-        self._take_failures(assignment, header["failed"], buffers)
+        start, piece.at = piece.at, header["stop"]
+        if "links" in header:
+            self._take_chain(piece, start, header, buffers)
+        else:
+            if piece.at > start:
+                piece.assignment.group.learn(piece.at - start, header["elapsed"])
+            self._take_blocks(piece.assignment, header, buffers)
+            self._take_failures(piece.assignment, header["failed"], buffers)
         if header["over"]:
             self._dispatcher.promote(slot, now)
+            if "unlinked" in header:
+                for strand, _ in piece.strands():
+                    strand.group.is_unlinked = True
             if piece.at < piece.stop:
                 self._take_rest(piece, header["gone"])
             self._ledger.settle(piece.number)
         self._sweep()
         self._dispatcher.dispatch(now)
 
+    def _take_chain(
+        self, piece: Piece, start: int, header: dict[str, Any], buffers: list[Part]
+    ) -> None:
+        """Take what came of the tasks of a piece from `start` on, and of those that followed."""
+        total_s = sum(part["seconds"] for part in header["links"]) or 1.0
+        raised, last = header["raised"], piece.at - 1
+        for at, (assignment, shift) in enumerate(piece.strands()):
+            part = header["links"][at]
+            if piece.at > start:
+                share = part["seconds"] / total_s
+                assignment.group.learn(piece.at - start, header["elapsed"] * share)
+            if piece.keeps(at):
+                self._take_blocks(assignment, part, buffers)
+            else:
+                stop = piece.at if raised is None else last
+                if start < stop:
+                    run = start + shift, stop + shift
+                    self._ledger.passed(assignment, *run, part["seconds"], part["times"])
+            self._take_failures(assignment, part["failed"], buffers)
+        for at, (assignment, shift) in enumerate(piece.strands() if raised is not None else ()):
+            runs = [last + shift, last + shift + 1]
+            if at > raised:
+                self._dispatcher.wait_again(assignment, runs)
+            elif at < raised and not piece.keeps(at):
+                self._ledger.give_back(assignment, runs, "what it was passed on to failed")
+
     def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
-        rest = [piece.at, piece.stop]
         if gone is None:
-            self._dispatcher.put_back(piece.assignment, rest)
+            self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
         else:
             missing = [[*gone, self._ledger.worker]]
-            self._ledger.give_back(piece.assignment, rest, "an input is gone from here", missing)
+            self._return_piece(piece, [piece.at, piece.stop], "an input is gone from here", missing)
+
+    def _return_piece(
+        self, piece: Piece, runs: Runs, reason: str, missing: list[list[int]] | None = None
+    ) -> None:
+        """Return tasks of a piece; what was to follow them waits until it is taken back."""
+        for (assignment, shift), (start, stop) in product(piece.links, runs_.pairs(runs)):
+            self._dispatcher.wait_again(assignment, [start + shift, stop + shift])
+        self._ledger.give_back(piece.assignment, runs, reason, missing)
 
     def _take_blocks(
         self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
@@ -329,6 +414,9 @@ class WorkerCore:
                 self._ledger.fail_all(assignment, [start, stop], failure)
                 continue
             self._ledger.done(assignment, block, seconds, times)
+            self._dispatcher.on_stored(group, start, stop)
+            if block.single == SHARDS:
+                self._effects += self._desk.push(block)
             seconds, times = 0.0, []
         del buffers[:used]
 
@@ -351,75 +439,65 @@ class WorkerCore:
             return
         self._dispatcher.spawn()
         if slot.queued is not None:
-            queued = slot.queued
-            self._dispatcher.put_back(queued.assignment, [queued.start, queued.stop])
+            self._dispatcher.put_back_piece(slot.queued, slot.queued.start, slot.queued.stop)
         piece = slot.running
         if piece is not None and piece.at < piece.stop:
-            rest = [piece.at, piece.stop]
             if slot.is_doomed:
-                self._dispatcher.put_back(piece.assignment, rest)
+                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
-                self._blame(piece, rest, death)
+                self._blame(piece, death)
         for some in slot.pieces():
             self._ledger.settle(some.number)
         self._dispatcher.dispatch(now)
 
-    def _blame(self, piece: Piece, rest: Runs, death: Death) -> None:
-        """Fail the task that ran when its executor died, return the others of the piece."""
-        assignment = piece.assignment
+    def _blame(self, piece: Piece, death: Death) -> None:
+        """Fail the task that ran when its executor died, return the others of the piece. In a chain
+        it is not known which one ran: they are run again one by one.
+        """
+        assignment, rest = piece.assignment, [piece.at, piece.stop]
         what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
         if death.page_piece == piece.number:
             index = min(max(death.page_index, piece.at), piece.stop - 1)
-            failure = _describe_death(assignment.group.name, index, what, death, self.name)
+            if piece.links:
+                for strand, shift in piece.strands():
+                    strand.alone.add(index + shift)
+                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
+                return
+            failure = describe(assignment.group.name, index, what, death, self.name)
             self._ledger.fail(assignment, index, 0.0, failure)
             _, rest = runs_.split(rest, [index, index + 1])
-        self._ledger.give_back(assignment, rest, f"their executor died ({what})")
+        self._return_piece(piece, rest, f"their executor died ({what})")
 
     # --- taking back ---------------------------------------------------------------------------
 
-    def _take_back(self, message: TakeBack, now: float) -> None:
+    def _take_back(self, message: TakeBack) -> None:
         begun = self._ledger.begin_taking(message)
         if begun is None:
             return
         taking, assignment = begun
         for slot in self.slots:
             for piece in slot.pieces():
-                if piece.assignment is assignment and runs_.intersect(
-                    message.runs, piece.at, piece.stop
-                ):
+                if piece.covers(assignment, message.runs, piece.at):
                     taking.waits.add(piece.number)
                     if piece is slot.running:
                         self._dispatcher.cut(slot)
                     else:
                         piece.is_disputed = True
                         self._effects.append(Revoke(slot.executor, piece.number))
-        if assignment.fetches and not assignment.queued:
+        if assignment.fetches and not assignment.queued and not assignment.awaiting:
             self._plan.abandon(assignment)
+        if assignment.pulls and not assignment.queued:
+            self._desk.abandon(assignment)
         self._ledger.answer()
-        self._dispatcher.dispatch(now)
 
     def _restart_all(self, request: int) -> None:
         self._restarts.append(request)
         self._ledger.clear()
         self._plan.clear()
+        self._desk.clear()
         self._groups.clear()
         self._dispatcher.clear()
         self.store.clear()
         self._sweep()
         for slot in self.slots:
             self._dispatcher.kill(slot)
-
-
-def _describe_death(name: str, index: int, what: str, death: Death, worker: str) -> Failure:
-    text = f"task {index} of {name!r} ended its executor process on {worker}: {what}"
-    if death.oom:
-        text += "; the system had run out of memory"
-    if death.log:
-        text += f"; its last words: {death.log[-1][:300]}"
-    failure: Failure = {"kind": "crashed", "text": text, "worker": worker, "oom": death.oom}
-    failure["log"] = death.log
-    if death.exit_code is not None:
-        failure["exit_code"] = death.exit_code
-    if death.signal is not None:
-        failure["signal"] = death.signal
-    return failure

@@ -23,6 +23,7 @@ from . import runs as runs_
 from .assignments import Assignment
 from .outbox import Outbox
 from .store import StoredBlock
+from .waiting import Expected
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Ledger:
         """Our own number: named where inputs are missing here."""
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.takings: list[Taking] = []
+        self.expected = Expected()
         self._outbox = Outbox()
 
     def take_sends(self) -> list[Message]:
@@ -57,6 +59,12 @@ class Ledger:
         """Forget all assignments: nothing of them is reported any more."""
         self.assignments.clear()
         self.takings.clear()
+        self.expected.clear()
+
+    def add(self, assignment: Assignment) -> None:
+        """An assignment came."""
+        self.assignments[assignment.assignment] = assignment
+        self.expected.add(assignment.group.group, assignment.start, assignment.stop)
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -71,13 +79,22 @@ class Ledger:
         self._outbox.add_done(
             SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks)
         )
-        self._close(assignment, stop - start)
+        self._close(assignment, [start, stop])
+
+    def passed(
+        self, assignment: Assignment, start: int, stop: int, seconds: float, times: list[int]
+    ) -> None:
+        """Tasks are done whose results went on from hand to hand, and are not kept."""
+        number, group = assignment.assignment, assignment.group.group
+        done = SpanDone(number, group, start, stop, 0, seconds, times, None, True)
+        self._outbox.add_done(done)
+        self._close(assignment, [start, stop])
 
     def fail(self, assignment: Assignment, index: int, seconds: float, failure: Failure) -> None:
         """A task has failed."""
         group = assignment.group.group
         self._outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
-        self._close(assignment, 1)
+        self._close(assignment, [index, index + 1])
 
     def fail_all(self, assignment: Assignment, runs: Runs, failure: Failure) -> None:
         """Tasks have failed, all for the same reason."""
@@ -101,10 +118,11 @@ class Ledger:
         if runs:
             group = assignment.group.group
             self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
-            self._close(assignment, runs_.count(runs))
+            self._close(assignment, runs)
 
-    def _close(self, assignment: Assignment, count: int) -> None:
-        assignment.open -= count
+    def _close(self, assignment: Assignment, runs: Runs) -> None:
+        assignment.open -= runs_.count(runs)
+        self.expected.remove(assignment.group.group, runs)
         assert assignment.open >= 0, assignment.assignment
         if not assignment.open:
             del self.assignments[assignment.assignment]
@@ -121,7 +139,7 @@ class Ledger:
             return None
         taking = Taking(message, assignment.group.group)
         self.takings.append(taking)
-        taking.collected += runs_.pairs(assignment.drop_queued(message.runs))
+        taking.collected += runs_.pairs(assignment.drop_unbegun(message.runs))
         return taking, assignment
 
     def collect(self, assignment: Assignment, runs: Runs) -> Runs:
@@ -157,4 +175,4 @@ class Ledger:
             assignment = self.assignments.get(message.assignment)
             if assignment is not None:
                 assignment.unwanted += runs_.pairs(message.runs)
-                self._close(assignment, runs_.count(runs))
+                self._close(assignment, runs)

@@ -1,7 +1,8 @@
 """Messages to the scheduler that one turn of the loop brings about.
 
 Law: order is kept, but adjacent finished stretches of one assignment become one `SpanDone`: news
-cost per turn, not per piece.
+cost per turn, not per piece. A stretch never comes to stand before one of an earlier assignment:
+that may hold its inputs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Outbox:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._last_done: dict[AssignmentId, SpanDone] = {}
+        self._highest: AssignmentId = 0
 
     def add(self, message: Message) -> None:
         """Add a message that is sent as it is."""
@@ -25,7 +27,11 @@ class Outbox:
         """Add a finished stretch, joined with the last one of its assignment if they are
         neighbours."""
         last = self._last_done.get(done.assignment)
-        if last is not None and (last.blocks is None) == (done.blocks is None):
+        if (
+            last is not None
+            and (last.blocks is None) == (done.blocks is None)
+            and last.passed == done.passed
+        ):
             if done.start == last.stop:
                 last.stop = done.stop
                 _join(last, done)
@@ -34,6 +40,9 @@ class Outbox:
                 last.start = done.start
                 _join(last, done)
                 return
+        if done.assignment < self._highest:
+            self._last_done = {k: v for k, v in self._last_done.items() if k < done.assignment}
+        self._highest = done.assignment
         self._last_done[done.assignment] = done
         self._messages.append(done)
 
@@ -42,6 +51,7 @@ class Outbox:
         messages, self._messages = self._messages, []
         if messages:
             self._last_done = {}
+            self._highest = 0
         return messages
 
 

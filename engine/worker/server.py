@@ -27,11 +27,13 @@ from ..messages import (
     EndWorker,
     GetLogs,
     GetResults,
+    GetShards,
     Heartbeat,
     Hello,
     LogsGiven,
     Message,
     PutResults,
+    PutShards,
     ResultsKept,
     ResultsSent,
     Turned,
@@ -39,11 +41,26 @@ from ..messages import (
 )
 from ..transport import Connection, Credentials, Listener, connect, listen
 from .config import WorkerConfig
-from .core import Death, WorkerCore
-from .effects import Cut, Fetch, Kill, Revoke, SendFrame, Spawn, Unlink
+from .core import WorkerCore
+from .death import Death
+from .effects import (
+    Cut,
+    Fetch,
+    FetchShards,
+    Kill,
+    PushShards,
+    Revoke,
+    SendFrame,
+    Spawn,
+    Spill,
+    Unlink,
+)
 from .executors import Executors, Listeners
 from .fetch import BlockWriter, Fetcher
 from .logs import Logs
+from .parcels import Pusher, collect
+from .runs import pairs
+from .spilling import Spiller, unlink
 from .stats import Usage
 from .store import Store
 from .storefolder import StoreFolder, make_store_folder
@@ -68,20 +85,26 @@ class WorkerServer:
         self._loop = asyncio.get_running_loop()
         self._folder = folder
         limit = int(config.memory_limit_bytes * STORE_SHARE)
-        store = Store(min(limit, folder.limit_bytes) if folder.in_memory else folder.limit_bytes)
+        store = Store(
+            min(limit, folder.limit_bytes) if folder.in_memory else folder.limit_bytes,
+            folder.spill_limit_bytes,
+            folder.spill,
+        )
         self.core = WorkerCore(0, config.name, config.cores, store)
         self._logs = Logs(config.name)
         self._executors = Executors(
             config.name,
             config.interpreter,
             config.cwd,
-            folder.path,
+            folder,
             self._logs,
             Listeners(self._on_ready, self._on_report, self._on_died),
         )
         self._credentials: Credentials | None = config.read_credentials()
-        self._writer = BlockWriter(folder.path)
+        self._writer = BlockWriter(folder.path, folder.spill, lambda: store.is_over)
         self._fetcher = Fetcher(partial(self._hello, "peer"), self._credentials, self._writer)
+        self._pusher = Pusher(self._fetcher, store)
+        self._spiller = Spiller(self.core, folder.spill)
         self._usage = Usage(config.cores)
         self._scheduler: Connection | None = None
         self._listener: Listener | None = None
@@ -119,6 +142,7 @@ class WorkerServer:
         for task in list(self._tasks):
             task.cancel()
         self._executors.close()
+        self._pusher.close()
         self._fetcher.close()
         if self._listener is not None:
             self._listener.close()
@@ -162,7 +186,8 @@ class WorkerServer:
                 case GetLogs():
                     self._send(LogsGiven(message.request, self._logs.read(message.lines)))
                 case _:
-                    self.core.handle(message, self._loop.time())
+                    self.core.handle(message)
+        self.core.dispatch(self._loop.time())
         self._perform()
 
     def _on_scheduler_lost(self, error: Exception | None) -> None:
@@ -184,6 +209,7 @@ class WorkerServer:
                 memory + (self.core.store.nbytes if self._folder.in_memory else 0)
             ),
             "store_bytes": float(self.core.store.nbytes),
+            "disk_bytes": float(self.core.store.disk_nbytes),
             "executors": float(self._executors.ready_count),
             "running": float(self.core.running),
         }
@@ -234,8 +260,14 @@ class WorkerServer:
                         self._executors.spawn(effect.executor)
                     case Fetch():
                         self._run(self._fetch(effect))
+                    case FetchShards():
+                        self._run(self._fetch_shards(effect))
+                    case PushShards():
+                        self._pusher.add(effect)
+                    case Spill():
+                        self._run(self._spill(effect))
                     case Unlink():
-                        _unlink(effect.paths)
+                        unlink(effect.paths)
         self._turn_soon()
 
     def _revoke(self, effect: Revoke) -> None:
@@ -293,6 +325,10 @@ class WorkerServer:
                     connection.send(self._get_results(message, connection.is_local))
                 case PutResults():
                     self._run(self._put_results(message, connection))
+                case GetShards():
+                    connection.send(self._get_shards(message, connection.is_local))
+                case PutShards():
+                    self._run(self._put_shards(message, connection))
                 case _:
                     raise PeerError(f"a worker's data address takes no {type(message).__name__}")
 
@@ -323,6 +359,7 @@ class WorkerServer:
             connection.send(ResultsKept(message.request, error))
 
     async def _fetch(self, fetch: Fetch) -> None:
+        fetch.began = self._loop.time()
         try:
             blocks = await self._fetcher.fetch(fetch)
         except (CellspanError, OSError) as error:
@@ -331,11 +368,38 @@ class WorkerServer:
             self.core.on_fetched(fetch.number, blocks, self._loop.time())
         self._perform()
 
+    def _get_shards(self, message: GetShards, is_local: bool) -> ResultsSent:
+        splits = (i for a, b in pairs(message.runs) for i in range(a, b))
+        start, stop, files = message.start, message.stop, message.files and is_local
+        blocks, named = collect(self.core.store, message.group, splits, start, stop, files)
+        return ResultsSent(message.request, blocks, named)
 
-def _unlink(paths: list[str]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    async def _put_shards(self, message: PutShards, connection: Connection) -> None:
+        error: str | None
+        files = message.files if connection.is_local else []
+        try:
+            parcels = await self._writer.take_shards(
+                message.group, message.start, message.stop, message.blocks, files
+            )
+            error = self.core.put_shards(parcels)
+            self._perform()
+        except OSError as failure:  # it will be asked for, in case
+            error = f"no room for shards on {self.config.name}: {failure}"
+        with contextlib.suppress(ConnectionClosed):
+            connection.send(ResultsKept(message.request, error))
+
+    async def _fetch_shards(self, fetch: FetchShards) -> None:
+        try:
+            parcels = await self._fetcher.fetch_shards(fetch)
+        except (CellspanError, OSError) as error:
+            logger.warning("shards could not be fetched from %s: %s", fetch.address, error)
+            parcels = []
+        self.core.on_shards(fetch.number, parcels, self._loop.time())
+        self._perform()
+
+    async def _spill(self, effect: Spill) -> None:
+        await self._spiller.move(effect)
+        self._perform()
 
 
 def _version() -> str:

@@ -18,21 +18,26 @@ from cellspan.engine.messages import (
     Message,
     RestartExecutors,
 )
-from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.core import WorkerCore
+from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
     Cut,
     Effect,
     Fetch,
+    FetchShards,
     Kill,
+    PushShards,
     Revoke,
     SendFrame,
     Spawn,
+    Spill,
     Unlink,
 )
 from cellspan.engine.worker.store import Store, StoredBlock
 
 from .network import Link, Weather
 from .sim_executor import Disk, SimExecutor
+from .sim_shards import ShardMoves
 from .truth import Truth
 from .world import World
 
@@ -40,6 +45,7 @@ CUT_WAIT_S = 1e-4
 DEATH_S = 1e-3
 REFUSED_S = 5e-3
 HEARTBEAT_S = 1.0
+SPILL_S = 2e-3
 
 
 class SimWorker:
@@ -57,6 +63,8 @@ class SimWorker:
         spawn_s: float,
         find_worker: Callable[[str], SimWorker | None],
         is_small: bool,
+        disk_bytes: int = 0,
+        lose_pushes: float = 0.0,
     ) -> None:
         self.world = world
         self.weather = weather
@@ -75,7 +83,8 @@ class SimWorker:
         self.link: Link | None = None
         self.disk: Disk = {}
         self.executors: dict[int, SimExecutor] = {}
-        self.core = WorkerCore(peer, self.name, slots, Store(limit_bytes))
+        self.moves = ShardMoves(self, lose_pushes)
+        self.core = WorkerCore(peer, self.name, slots, Store(limit_bytes, disk_bytes, "on disk"))
         self.on_sent: Callable[[list[Message]], None] | None = None
         self._timer = float("inf")
         self._files = 0
@@ -100,9 +109,10 @@ class SimWorker:
             if isinstance(message, RestartExecutors):
                 self.restarts_due -= 1
             try:
-                self.core.handle(message, self.world.now)
+                self.core.handle(message)
             except PeerError as error:
                 raise self.world.fail(f"{self.name} refused {message!r:.300}: {error}") from error
+        self.core.dispatch(self.world.now)
         self.flush()
 
     def on_closed(self, reason: str) -> None:
@@ -172,6 +182,12 @@ class SimWorker:
                 self.crash_executor(executor, "SIGKILL")
             case Fetch():
                 self._fetch(effect)
+            case FetchShards():
+                self.moves.fetch(effect, self._after)
+            case PushShards():
+                self.moves.push(effect)
+            case Spill():
+                self._after(SPILL_S, f"spills {effect.number}", self.moves.spill, effect)
             case Unlink(paths):
                 for path in paths:
                     del self.disk[path]
@@ -240,7 +256,8 @@ class SimWorker:
         return error
 
     def _fetch(self, fetch: Fetch) -> None:
-        delay = self._delay(0)
+        fetch.began = self.world.now
+        delay = self.delay(0)
         what = f"{self.name} asks w{fetch.worker} for {fetch.group:x}[{fetch.start},{fetch.stop})"
         self.world.after(delay, what, self._ask, fetch)
 
@@ -252,7 +269,7 @@ class SimWorker:
             return
         blocks = other.serve(fetch.group, fetch.start, fetch.stop)
         nbytes = sum(len(part) for block in blocks for part in block[3])
-        delay = self._delay(nbytes)
+        delay = self.delay(nbytes)
         self._after(delay, f"gets fetch {fetch.number}", self._on_answer, fetch, other, blocks)
 
     def _on_answer(self, fetch: Fetch, other: SimWorker, blocks: list[Block]) -> None:
@@ -274,7 +291,8 @@ class SimWorker:
     def _on_refused(self, fetch: Fetch) -> None:
         self.core.on_fetch_failed(fetch.number, "connection refused", self.world.now)
 
-    def _delay(self, nbytes: int) -> float:
+    def delay(self, nbytes: int) -> float:
+        """Draw how long so much takes on its way."""
         weather = self.weather
         delay = weather.latency_s + nbytes / weather.bandwidth
         if weather.jitter_s:

@@ -203,7 +203,9 @@ def test_a_worker_says_from_where_and_how_fast_an_input_came(shell: Shell) -> No
     shell.handle(define(2, each(10, ["same", 5, 0])))
     shell.handle(span(1, 2, 0, 4, holders=[[5, 0, 4, 8, "unix:///there"]]))
     shell.handle(span(2, 2, 4, 6, holders=[[5, 4, 9, 9, "unix:///elsewhere"]]))
-    shell.now += 0.25
+    for fetch in shell.fetches.values():
+        fetch.began = 1.0
+    shell.now = 1.25
     (whole, part) = sorted(shell.fetches)
     shell.core.on_fetched(whole, [StoredBlock(5, 0, 4, False, [bytes(40)])], shell.now)
     shell.core.on_fetched(part, [StoredBlock(5, 4, 9, False, [bytes(50)])], shell.now)
@@ -295,7 +297,8 @@ def test_a_restart_drops_everything_and_answers_when_all_are_back(shell: Shell) 
 
 def test_neighbouring_pieces_of_one_turn_are_one_message(shell: Shell) -> None:
     core = shell.core
-    core.handle(span(1, 1, 0, 2), 0.0)
+    core.handle(span(1, 1, 0, 2))
+    core.dispatch(0.0)
     shell.perform()
     for number in list(shell.executors):
         shell.claim(number)
@@ -312,3 +315,11 @@ def test_neighbouring_pieces_of_one_turn_are_one_message(shell: Shell) -> None:
     assert isinstance(done, SpanDone)
     assert (done.start, done.stop, done.nbytes, done.seconds) == (0, 2, 2, 1.0)
     assert done.times == [7, 2]
+
+
+def test_a_restart_that_is_asked_for_twice_is_answered_twice(shell: Shell) -> None:
+    shell.handle_all([RestartExecutors(5), RestartExecutors(6)])
+    shell.run_to_end()
+    shell.start_all()
+    answers = [m for m in shell.sent if isinstance(m, ExecutorsRestarted)]
+    assert answers == [ExecutorsRestarted(5), ExecutorsRestarted(6)]
