@@ -168,6 +168,8 @@ class LightWorker:
             span.needs = Assignment(message, self.groups[message.group])
             self._await_inputs(span, message.holders)
             return
+        if work.is_taken:
+            self.pending.setdefault(span.group, BitMap()).add_range(span.start, span.stop)
         heappush(self.ready, (span.number, span.start, span.stop))
         self.queued += span.left
 
@@ -314,7 +316,7 @@ class LightWorker:
         seconds = float(run.ends[stop - start - 1])
         self.busy_s += seconds
         nbytes = int(self.cluster.problem.works[number_of(span.group) - 1].sizes[start:stop].sum())
-        if span.needs is not None:
+        if span.group in self.pending:
             self.pending[span.group].remove_range(start, stop)
         self.outbox.append(SpanDone(span.id, span.group, start, stop, nbytes, seconds, [], None))
         self._close(span, stop - start)
@@ -339,7 +341,7 @@ class LightWorker:
         for start, stop in pairs(message.runs):
             wanted.add_range(start, stop)
         taken = self._drop_queued(span, wanted) | self._cut(span, wanted)
-        if span.needs is not None:
+        if span.group in self.pending:
             self._drop_consumers(span.group, taken)
         self._give_back(span, runs_of(taken), "taken back", [])
 

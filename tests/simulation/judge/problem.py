@@ -76,6 +76,8 @@ class Work:
     same: list[Dep] = field(default_factory=list)
     fold: tuple[int, int, int, int] | None = None
     edges: list[list[Dep]] | None = None
+    is_taken: bool = False
+    """Whether tasks take its results: set by the problem."""
 
     @property
     def n(self) -> int:
@@ -97,6 +99,14 @@ class Problem:
     machines: list[Machine]
     network: Network = Network()
     is_large: bool = False
+
+    def __post_init__(self) -> None:
+        for number, work in enumerate(self.works, 1):
+            taken = {group for group, _ in work.same}
+            taken |= {dep[0] for deps in work.edges or () for dep in deps}
+            taken |= {number, work.fold[0]} if work.fold else set()
+            for group in taken:
+                self.works[group - 1].is_taken = True
 
     @property
     def tasks(self) -> int:
