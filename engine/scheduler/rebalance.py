@@ -26,7 +26,7 @@ PERIOD_S = 0.005
 GAIN_S = 0.002
 """Less is not worth a round trip and the messages."""
 PATIENCE_S = 0.010
-"""A span is left alone for so long after the time that its worker's queue is expected to take."""
+"""A span is left alone for so long after twice the time that its worker's queue should take."""
 
 LOOK_AT = 64
 MAX_ASKED = 64
@@ -80,7 +80,7 @@ def _ask(ledger: Ledger, worker: Worker, queue_s: float, limit: int) -> int:
 
 def _is_worth_it(ledger: Ledger, assignment: Assignment, queue_s: float) -> bool:
     """Return whether a span is late, or its last task would begin sooner elsewhere."""
-    if ledger.now - assignment.since > queue_s + PATIENCE_S:
+    if ledger.now - assignment.since > 2 * queue_s + PATIENCE_S:
         return True
     # of what runs about half is over
     wait_s = queue_s - assignment.task_s / 2
