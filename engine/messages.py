@@ -405,13 +405,16 @@ class SpanReturned(Message):
 @dataclass(slots=True)
 class DataStored(Message):
     """A client put scattered data here, or a fetched input was kept: this worker holds these
-    results too.
+    results too. `source`: the worker that it was fetched from, and `seconds`: what that took,
+    where it is known (0: it is not).
     """
 
     group: GroupId
     start: int
     stop: int
     nbytes: int
+    source: PeerId = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from ..messages import (
 from .assignments import Assignment
 from .death import Death
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Spill, Unlink
+from .effects import Effect, Fetch, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
 from .intake import Intake
@@ -206,7 +206,8 @@ class WorkerCore(ShardWork):
         for block in blocks:
             start, stop = max(block.start, fetch.start), min(block.stop, fetch.stop)
             try:
-                self._keep(block, start, max(start, stop))
+                is_all = len(blocks) == 1
+                self._keep(block, start, max(start, stop), fetch if is_all else None, now)
             except StoreFull as error:
                 full = error
         for assignment in waiting:
@@ -258,11 +259,22 @@ class WorkerCore(ShardWork):
             self._sweep()
         return None
 
-    def _keep(self, block: StoredBlock, start: int, stop: int) -> None:
-        """Store a copy that came from elsewhere, and say so."""
+    def _keep(
+        self,
+        block: StoredBlock,
+        start: int,
+        stop: int,
+        fetch: Fetch | None = None,
+        now: float = 0.0,
+    ) -> None:
+        """Store a copy that came from elsewhere, and say so; `fetch`: the one that brought it, and
+        nothing beside it."""
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
-            self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+            source, seconds = 0, 0.0
+            if fetch and fetch.began and stop - start == block.stop - block.start:
+                source, seconds = fetch.worker, now - fetch.began
+            self._ledger.tell(DataStored(block.group, start, stop, nbytes, source, seconds))
             self._dispatcher.on_stored(block.group, start, stop)
 
     # --- executors -----------------------------------------------------------------------------

@@ -178,7 +178,7 @@ class WorkerServer:
             "address": address,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "topology": f"/{socket.gethostname()}",
+            "topology": f"{config.topology}/{socket.gethostname()}",
             "python": platform.python_version(),
             "version": _version(),
             "executors": config.cores,
@@ -379,6 +379,7 @@ class WorkerServer:
             connection.send(ResultsKept(message.request, error))
 
     async def _fetch(self, fetch: Fetch) -> None:
+        fetch.began = self._loop.time()
         try:
             blocks = await self._fetcher.fetch(fetch)
         except (CellspanError, OSError) as error:
