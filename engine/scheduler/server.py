@@ -265,6 +265,10 @@ class SchedulerServer:
 
     # --- turns ------------------------------------------------------------------------------------
 
+    def spent_s(self) -> float:
+        """Return the processor time that this thread has taken so far, in seconds."""
+        return time.thread_time()
+
     def take_snapshot(self, now: float) -> dict[str, Any]:
         """Return a snapshot in wire form."""
         return self.core.snapshot(now).to_wire()
