@@ -33,6 +33,9 @@ Work: TypeAlias = list[tuple[Group, BitMap]]
 MAX_ALONG = 1 << 12
 """A worker is sent about so many tasks of explicit graphs along at most."""
 
+PROBE = 16
+"""While nothing is known of a group, so many of its tasks go along for each slot."""
+
 MOVING_S = 1e-3
 """A task goes along only if moving the inputs that lie elsewhere takes less than this."""
 
@@ -57,8 +60,8 @@ class _Closure:
     def is_full(self, group: Group) -> bool:
         """Has the worker enough to do, so that consumers of a group are to come later?"""
         limits, worker = self.ledger.limits, self.worker
-        if not isinstance(group.layer, Graph) and group.id in self.found:
-            return False  # half a chain is worth little
+        if not isinstance(group.layer, Graph):
+            return False  # spans are as long as their whole chain allows
         return self.load_s >= limits.along_s * worker.slots or worker.along > MAX_ALONG
 
     def follow(self, producer: Group, results: BitMap) -> tuple[Work, bool]:
@@ -90,9 +93,9 @@ class _Closure:
     def _room_for(self, group: Group) -> int:
         limits, worker = self.ledger.limits, self.worker
         if group.mean_s() is None:
-            return worker.slots
+            return worker.slots * PROBE
         if not isinstance(group.layer, Graph):
-            return MAX_TASKS  # spans are as long as their whole chain allows
+            return MAX_TASKS
         room_s = limits.along_s * worker.slots - self.load_s
         count = max(0, min(int(room_s / _task_s(group)), limits.max_span * worker.slots))
         size = group.layer.bytes_per_task()
