@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from pyroaring import BitMap
 
-from ..ids import GroupId
+from ..ids import AssignmentId, GroupId
 from ..messages import Runs
 from . import runs as runs_
 from .assignments import Assignment, Needs
@@ -63,9 +63,9 @@ class Waiting:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._by_group: dict[GroupId, dict[int, Assignment]] = {}
-        self._takers: dict[int, dict[tuple[GroupId, int], list[int]]] = {}
-        """Of assignments with tasks of their own inputs each: who takes a result."""
+        self._by_group: dict[GroupId, dict[AssignmentId, Assignment]] = {}
+        self._singles: dict[GroupId, dict[int, list[tuple[Assignment, int]]]] = {}
+        """Of groups whose tasks have inputs of their own each: who takes a result, by index."""
 
     def admit(self, assignment: Assignment) -> None:
         """Let those tasks of a new assignment wait whose inputs are not all here; the others stay
@@ -80,38 +80,49 @@ class Waiting:
         self._watch(assignment, waiting)
 
     def _watch(self, assignment: Assignment, tasks: BitMap) -> None:
-        """Have an eye on the results that these tasks of an assignment take."""
-        number = assignment.assignment
-        for group in assignment.needs(assignment.start, assignment.stop):
-            self._by_group.setdefault(group, {})[number] = assignment
+        """Have an eye on the results that these tasks of an assignment lack."""
         if assignment.group.kind == "each":
+            for group in assignment.needs(assignment.start, assignment.stop):
+                self._by_group.setdefault(group, {})[assignment.assignment] = assignment
             return
-        takers = self._takers.setdefault(number, {})
         for task in tasks:
             for group, runs in assignment.needs(task, task + 1).items():
-                for index in runs_.indices(runs):
-                    found = takers.setdefault((group, index), [])
-                    if task not in found:
-                        found.append(task)
+                takers = self._singles.setdefault(group, {})
+                for start, stop in runs_.pairs(runs):
+                    for index in runs_.indices(self._store.missing(group, start, stop)):
+                        takers.setdefault(index, []).append((assignment, task))
 
     def on_stored(self, group: GroupId, start: int, stop: int) -> list[tuple[Assignment, Runs]]:
         """Results have come to be here. Return the tasks that can run by that; they wait no
         more.
         """
-        waiting = self._by_group.get(group)
-        if waiting is None:
-            return []
         found: list[tuple[Assignment, Runs]] = []
-        for assignment in list(waiting.values()):
-            if assignment.awaiting:
-                taking = self._taking(assignment, group, start, stop) & assignment.awaiting
-                runnable = self._find_runnable(assignment, taking) if taking else taking
-                if runnable:
-                    assignment.awaiting -= runnable
-                    found.append((assignment, runs_.of_set(runnable)))
+        for assignment in list(self.find(group)):
+            taking = _taking(assignment, group, start, stop)
+            runnable = self._find_runnable(assignment, taking) if taking else taking
+            if runnable:
+                assignment.awaiting -= runnable
+                found.append((assignment, runs_.of_set(runnable)))
             if not assignment.awaiting:
                 self._forget(assignment)
+        if group in self._singles:
+            found += self._on_single(group, start, stop)
         return found
+
+    def _on_single(self, group: GroupId, start: int, stop: int) -> list[tuple[Assignment, Runs]]:
+        takers = self._singles[group]
+        indices: Iterable[int] = range(start, stop)
+        if stop - start > len(takers):
+            indices = [index for index in takers if start <= index < stop]
+        found: dict[AssignmentId, tuple[Assignment, list[int]]] = {}
+        for index in indices:
+            for assignment, task in takers.pop(index, ()):
+                if task in assignment.awaiting and not self._lacks(assignment, task):
+                    assignment.awaiting.remove(task)
+                    found.setdefault(assignment.assignment, (assignment, []))[1].append(task)
+        if not takers:
+            del self._singles[group]
+        return [(assignment, runs_.of_indices(tasks)) for assignment, tasks in found.values()]
 
     def find(self, group: GroupId) -> Iterable[Assignment]:
         """Return the assignments with waiting tasks that take results of a group."""
@@ -183,8 +194,6 @@ class Waiting:
             end += 1
         if end > stop:
             assignment.awaiting.remove_range(stop, end)
-            if not assignment.awaiting:
-                self._forget(assignment)
         return end
 
     def take(self, links: list[Link], start: int, stop: int) -> None:
@@ -207,11 +216,12 @@ class Waiting:
     def forget_group(self, group: GroupId) -> None:
         """No result of a group will come any more."""
         self._by_group.pop(group, None)
+        self._singles.pop(group, None)
 
     def clear(self) -> None:
         """Forget everything."""
         self._by_group.clear()
-        self._takers.clear()
+        self._singles.clear()
 
     def _forget(self, assignment: Assignment) -> None:
         number = assignment.assignment
@@ -221,27 +231,6 @@ class Waiting:
                 waiting.pop(number, None)
                 if not waiting:
                     del self._by_group[group]
-        self._takers.pop(number, None)
-
-    def _taking(self, assignment: Assignment, group: GroupId, start: int, stop: int) -> BitMap:
-        """Return which tasks of an assignment take any of these results."""
-        found = BitMap()
-        if assignment.group.kind == "each":
-            if group in assignment.group.shared:
-                return assignment.awaiting
-            for producer, offset in assignment.group.same:
-                if producer == group and stop > offset:
-                    found.add_range(max(0, start - offset), stop - offset)
-            return found
-        takers = self._takers[assignment.assignment]
-        if stop - start <= len(takers):
-            for index in range(start, stop):
-                found.update(takers.get((group, index), ()))
-        else:
-            for (producer, index), tasks in takers.items():
-                if producer == group and start <= index < stop:
-                    found.update(tasks)
-        return found
 
     def _find_runnable(self, assignment: Assignment, tasks: BitMap) -> BitMap:
         """Return those of these tasks whose inputs are all here."""
@@ -269,3 +258,14 @@ class Waiting:
             for group, runs in needs.items()
             for start, stop in runs_.pairs(runs)
         )
+
+
+def _taking(assignment: Assignment, group: GroupId, start: int, stop: int) -> BitMap:
+    """Return which waiting tasks of an `Each` take any of these results."""
+    if group in assignment.group.shared:
+        return assignment.awaiting.copy()
+    found = BitMap()
+    for producer, offset in assignment.group.same:
+        if producer == group and stop > offset:
+            found.add_range(max(0, start - offset), stop - offset)
+    return found & assignment.awaiting
