@@ -46,6 +46,8 @@ class Holds:
     def __init__(self) -> None:
         self.drops: deque[tuple[GroupState, int, int]] = deque()
         self.releasing: dict[GroupId, GroupState] = {}
+        self.drops_unfinished = False
+        """Some of it is not finished: the sooner it is told, the less is computed for nobody."""
         self.empty: dict[GroupId, GroupState] = {}
         """Groups that may still grow, of which nobody holds a task at present."""
         self.rows: dict[GroupId, Any] = {}
@@ -121,6 +123,8 @@ class Holds:
         soon.
         """
         for a, b in group.held.runs_in(start, stop):
+            if not self.drops_unfinished and group.unfinished_in(a, b):
+                self.drops_unfinished = True
             group.released.add(a, b)
             self._forget_results(group, a, b)
         group.held.discard(start, stop)

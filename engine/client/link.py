@@ -170,7 +170,7 @@ class Link:
     async def shut(self, why: str) -> None:
         """Send what is to be sent, and close the connection in order."""
         self._why = why
-        self._turn()
+        self._turn_whole()
         with self.session.lock:
             self.session.close(ConnectionClosed(why))
         self._fail_asked(ConnectionClosed(why))
@@ -278,6 +278,11 @@ class Link:
         if fetches:
             self._fetcher.start(fetches)
 
+    def _turn_whole(self) -> None:
+        """A turn that sends all there is."""
+        self._spoken = False
+        self._turn()
+
     def _on_tick(self) -> None:
         self._next = None
         self._turn()
@@ -351,7 +356,7 @@ class Link:
         """
         with self.session.lock:
             self.session.check_open()
-        self._turn()  # what was submitted before goes first
+        self._turn_whole()  # what was submitted, and what was let go of, before goes first
         number = next(self._numbers)
         future = self._asked[number] = self._loop.create_future()
         try:

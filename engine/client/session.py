@@ -268,21 +268,22 @@ class Session(Holds):
 
     def has_sends(self) -> bool:
         """Tell whether there is anything to send or fetch that somebody may wait for."""
-        return bool(self.out or self.growing or self.fetches)
+        return bool(self.out or self.growing or self.fetches or self.drops or self.drops_unfinished)
 
     def take_sends(self, *, releases: bool = True) -> list[Message]:
         """Return what is to be sent, in order, and forget it. Without `releases` only what somebody
-        may wait for: what was let go of is told later, many tasks at once.
+        may wait for: what was let go of when it was done is told later, many tasks at once.
         """
+        self.take_drops()
         for group in list(self.growing.values()):
             self._send_growth(group)
-        if releases:
+        if releases or self.drops_unfinished:
             self._send_releases()
         out, self.out = self.out, []
         return out
 
     def _send_releases(self) -> None:
-        self.take_drops()
+        self.drops_unfinished = False
         for group in self.releasing.values():
             runs = group.released.take()
             if runs:

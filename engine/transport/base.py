@@ -1,10 +1,9 @@
 """What a connection and a listener are, whatever carries them.
 
-Law: a connection belongs to one loop and is used on its thread only (sharing.py has the exception).
-It carries messages and knows
-nothing of what they mean. Messages sent in one turn of the loop leave as one frame; messages that
-arrive before the owner has set `on_messages` are kept for it. A carrier (stream.py, memory.py) only
-moves frames.
+Law: a connection belongs to one loop and is used on its thread only (the exception is sharing.py).
+It carries messages and knows nothing of what they mean. Messages sent in one turn of the loop leave
+as one frame; messages that arrive before the owner has set `on_messages` are kept for it. A carrier
+(stream.py, memory.py) only moves frames.
 """
 
 from __future__ import annotations

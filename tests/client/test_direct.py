@@ -99,3 +99,24 @@ def test_a_wait_ends_with_its_time_and_the_next_one_goes_on(client: Client, tmp_
         assert future.result(WAIT_S) is None
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_after_waiting_the_loop_hears_what_nobody_waits_for(client: Client) -> None:
+    ended = threading.Event()
+    for at in range(20):
+        assert client.submit(abs, -at).result(WAIT_S) == at
+        future = client.submit(abs, -at)
+        future.add_done_callback(lambda _: ended.set())
+        assert ended.wait(WAIT_S)
+        ended.clear()
+
+
+def test_a_question_comes_after_what_was_let_go_of(client: Client) -> None:
+    for _ in range(20):
+        for at in range(10):  # one after the other, so that this thread does all the sending
+            future = client.submit(abs, -at)
+            assert future.result(WAIT_S) == at
+        group = future.key.group
+        del future
+        held = [held for row in client.has_what().values() for held in row]
+        assert not [one for one in held if one.group == group]

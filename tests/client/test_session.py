@@ -388,3 +388,18 @@ def test_messages_that_are_not_about_tasks_are_left_to_others(session: Session) 
 
     assert not session.handle(Accepted(1))
     assert session.handle(TasksDone(12345, 0, 1, WORKER, None))
+
+
+def test_what_is_let_go_of_unfinished_is_told_at_once_and_the_rest_now_and_then(
+    session: Session,
+) -> None:
+    futures = [submit(session), submit(session)]
+    (group,) = session.groups.values()
+    sent(session)
+    session.handle(done(group, 0, 1, block(0, None)))
+    futures.pop(0).release()
+    assert not session.has_sends() and session.take_sends(releases=False) == []
+    futures.pop().release()
+    assert session.has_sends()
+    assert session.take_sends(releases=False) == [ReleaseTasks(group.id, [0, 2])]
+    assert not session.has_sends()
