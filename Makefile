@@ -17,7 +17,7 @@ NODE_IS_FIT := node -e 'const [a, b] = process.versions.node.split(".").map(Numb
 FRONT := package.json yarn.lock tsconfig.json $(shell find labext/src labext/style labext/schema -type f)
 OUTPUT := labext/labextension/package.json
 
-.PHONY: lab install check unit jest ui test bench chromium clean
+.PHONY: lab install check unit jest ui test bench judge chromium clean
 .DEFAULT_GOAL := test
 
 # The editable install also builds the front end (hatch_build.py). `develop` then replaces the
@@ -87,6 +87,10 @@ chromium:
 # All of it, or a part: make bench BENCH_ARGS="--systems cellspan,dask --measures taskbench".
 bench: .venv-bench/.ready
 	.venv-bench/bin/python -m benchmarks.run --write $(BENCH_ARGS)
+
+# How good placement is, beside an oracle: docs/placement.md.
+judge: $(VENV)/.ready
+	$(BIN)/python -m tests.simulation.judge --write docs/placement.md
 
 clean:
 	rm -rf $(VENV) .venv-bench build dist lib labext/labextension node_modules .yarn .jest-cache \

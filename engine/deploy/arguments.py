@@ -87,3 +87,12 @@ def check_listen(listen: Any) -> str:
         f"listen={listen!r}: give 'unix' (this machine only), 'tcp' (TLS, on this machine's "
         "address) or 'tcp://host:port'"
     )
+
+
+def check_topology(topology: Any) -> str:
+    """Return where a machine is, as ``site/rack``; '' if nobody says."""
+    if topology is None:
+        return ""
+    if isinstance(topology, str) and re.fullmatch(r"[^/\s]+/[^/\s]+", topology):
+        return topology
+    raise InvalidArgument(f"topology={topology!r}: give site and rack, like 'berlin/r17'")

@@ -72,9 +72,10 @@ def run_one_worker(
     memory: str | None,
     interpreter: str | None,
     host: str | None,
+    topology: str | None = None,
 ) -> int:
     """Run a worker for a cluster, given by name or connection file, until it ends; returns the exit
-    code.
+    code. `topology`: site and rack of this machine, as ``site/rack``.
 
     Raises:
         ClusterNotFound, ClusterDead, InvalidArgument: as `manager.find_cluster`.
@@ -108,6 +109,7 @@ def run_one_worker(
             cwd=os.getcwd(),
             interpreter=interpreter or sys.executable,
             credentials=paths,
+            topology=arguments.check_topology(topology),
         )
         _log_to_terminal()
         run_worker(config)

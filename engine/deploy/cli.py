@@ -183,7 +183,7 @@ def _worker(options: argparse.Namespace) -> int:
 
     return by_hand.run_one_worker(
         options.cluster, name=options.name, cores=options.cores, memory=options.memory,
-        interpreter=options.interpreter, host=options.host,
+        interpreter=options.interpreter, host=options.host, topology=options.topology,
     )  # fmt: skip
 
 
@@ -313,6 +313,10 @@ def _add_processes(commands: Any) -> None:
     worker.add_argument(
         "--host", help="address of this machine that other machines reach (TLS clusters)"
     )
+    worker.add_argument(
+        "--topology", metavar="SITE/RACK",
+        help="where this machine is: placement moves less between workers that are further apart",
+    )  # fmt: skip
     worker.set_defaults(run=_worker)
 
 

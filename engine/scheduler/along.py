@@ -22,9 +22,10 @@ from .graph import Graph
 from .groups import Group
 from .handing import hand_out
 from .ledger import Ledger
+from .lengths import MIN_TASK_S
 from .moves import ASSIGNED, WAITING, move
 from .peers import Worker
-from .placement import GUESS_S, MIN_TASK_S, Plan
+from .placement import GUESS_S, Plan
 from .runs import runs_of
 
 Work: TypeAlias = list[tuple[Group, BitMap]]

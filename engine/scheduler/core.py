@@ -49,6 +49,7 @@ from .handing import hand_out
 from .invariants import check_all, check_placed
 from .ledger import Ledger, Limits
 from .peers import Client, Worker
+from .placement import Placement
 from .rebalance import rebalance
 from .release import close, end_groups, remove_hold
 from .runs import set_of, set_of_runs
@@ -68,14 +69,17 @@ class SchedulerCore:
         now: float = 0.0,
         epoch: float = 0.0,
         validate: bool = False,
+        placement: Placement | None = None,
     ) -> None:
-        """`epoch` is what to add to `now` to get unix seconds, for snapshots."""
+        """`epoch` is what to add to `now` to get unix seconds, for snapshots. `placement`: another
+        policy than the one that ships.
+        """
         self.cluster = cluster
         self.version = version
         self.started = now
         self.epoch = epoch
         self.validate = validate
-        self.ledger = Ledger(limits or Limits(), now)
+        self.ledger = Ledger(limits or Limits(), now, placement)
 
     # --- peers ----------------------------------------------------------------------------------
 

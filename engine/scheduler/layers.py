@@ -141,8 +141,8 @@ class Each:
     def find_local(self, tasks: BitMap, held: SetOf) -> BitMap:
         """Return those of these tasks whose own inputs (not the shared ones) are all held."""
         found = tasks
-        for group, offset in self.same:
-            found = found & held(group).shift(-offset)
+        for group, offset in self.same:  # a shift is a copy of all that the worker holds
+            found = found & (held(group).shift(-offset) if offset else held(group))
         return found
 
 

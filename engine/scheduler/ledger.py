@@ -60,7 +60,7 @@ class Dataset:
 class Ledger:
     """The records. See the attributes' comments."""
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits, now: float, placement: Placement | None = None) -> None:
         self.limits = limits
         self.now = now
         self.clients: dict[PeerId, Client] = {}
@@ -68,7 +68,7 @@ class Ledger:
         self.groups: dict[GroupId, Group] = {}
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.outbox = Outbox()
-        self.placement = Placement(
+        self.placement = placement or Placement(
             limits.span_s, limits.queue_s, limits.max_span, limits.span_bytes, limits.bandwidth
         )
         self.activity = ActivityRing(now)

@@ -2,7 +2,7 @@
 
 Law: records only. `assignments`, `having`, `spans`, `tasks`, `along`, `load_s` and `holds` of a
 worker are kept by moves.py, `frontier` by along.py, `knows` and `blob_uses` by handing.py, `holds`
-of a client by release.py.
+of a client by release.py, `pace` by placement.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pyroaring import BitMap
 
 from ..errors import PeerError
 from ..ids import AssignmentId, Digest, GroupId, PeerId
+from .pace import Pace
 
 if TYPE_CHECKING:
     from .groups import Assignment, Group
@@ -40,6 +41,8 @@ class Worker:
     were sent along with their unfinished inputs; `load_s`: expected seconds of both; `having`:
     both, by group.
 
+    `path`: where it is, as ``site/rack/host`` in parts; `pace`: how fast it is.
+
     `is_behind`: its spans take longer than expected, so it is given no more than its slots can run
     until it reports. `knows`: for each group that it was told of, the chunks of items it was sent,
     as ``(position, number)``; `blob_uses`: how many of these groups name a blob.
@@ -47,8 +50,8 @@ class Worker:
 
     __slots__ = (
         "address", "along", "assignments", "blob_uses", "frontier", "having", "holds", "host",
-        "info", "is_behind", "joined", "knows", "load_s", "memory_limit_bytes", "name", "peer",
-        "slots", "spans", "stats", "tasks",
+        "info", "is_behind", "joined", "knows", "load_s", "memory_limit_bytes", "name", "pace",
+        "path", "peer", "slots", "spans", "stats", "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -66,6 +69,8 @@ class Worker:
         self.slots = slots
         self.address = address
         self.host = str(info.get("host") or "")
+        self.path = tuple(str(info.get("topology") or f"/{self.host}").split("/"))
+        self.pace = Pace()
         self.memory_limit_bytes = int(info.get("memory_limit_bytes") or 0)
         self.joined = now
         self.stats: dict[str, float] = {}

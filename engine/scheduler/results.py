@@ -67,7 +67,8 @@ def on_span_done(ledger: Ledger, worker: Worker, message: SpanDone) -> None:
     nbytes = message.nbytes * share // count
     span = (assignment.stop - assignment.start) // worker.slots
     worker.is_behind = False
-    group.learn(share, message.seconds * share / count, nbytes, max(1, span))
+    seconds = ledger.placement.on_report(group, worker, share, message.seconds * share / count)
+    group.learn(share, seconds, nbytes, max(1, span))
     group.counters.on_done(share, message.seconds, message.times, nbytes, ledger.now)
     ledger.activity.add(group.id, message.seconds, ledger.now, since)
     for first, last in zip(runs[::2], runs[1::2], strict=True):
@@ -153,7 +154,7 @@ def on_task_failed(ledger: Ledger, worker: Worker, message: TaskFailed) -> None:
     if kind not in ("raised", "crashed", "unserializable", "store"):
         raise PeerError(f"{worker} reports a failure of kind {kind!r}")
     failure.setdefault("text", f"{group.name}[{index}]: {kind}")
-    group.learn(1, message.seconds, 0, 1)
+    group.learn(1, message.seconds * worker.pace.speed, 0, 1)
     ledger.activity.add(group.id, message.seconds, ledger.now, assignment.since)
     task = BitMap((index,))
     if kind == "raised":
@@ -240,6 +241,9 @@ def on_data_stored(ledger: Ledger, worker: Worker, message: DataStored) -> None:
     if group is None:  # released meanwhile
         ledger.outbox.free(worker.peer, message.group, stored)
         return
+    source = ledger.workers.get(message.source)
+    if source is not None:
+        ledger.placement.on_moved(source, worker, message.nbytes, message.seconds)
     each = message.nbytes // (stop - start)
     copies = stored & group.done
     if copies:

@@ -19,7 +19,7 @@ class WorkerConfig:
     """`scheduler`: its address. `cluster_id`, `cluster_name`: of the connection file. `name`: of
     this worker. `cores`: executors to run. `listen`: where to serve data. `folder`: for logs.
     `cwd`, `interpreter`: of executors. `credentials`: paths of the PEM files ``ca``, ``cert``,
-    ``key``; None on unix sockets."""
+    ``key``; None on unix sockets. `topology`: ``site/rack`` of this machine, if anybody said so."""
 
     scheduler: str
     cluster_id: str
@@ -32,6 +32,7 @@ class WorkerConfig:
     folder: str = ""
     cluster_name: str = ""
     credentials: dict[str, str] | None = None
+    topology: str = ""
 
     def read_credentials(self) -> Credentials | None:
         """Return the credentials that `credentials` names.

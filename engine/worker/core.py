@@ -8,11 +8,10 @@ effects (effects.py) and messages; the shell takes and performs them. User value
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
 from ..errors import PeerError, StoreFull
-from ..executor.values import SHARDS, Part
+from ..executor.values import Part
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     DataStored,
@@ -24,22 +23,27 @@ from ..messages import (
     Message,
     PlanExchange,
     RestartExecutors,
-    Runs,
     RunSpan,
     TakeBack,
 )
-from . import runs as runs_
 from .assignments import Assignment
-from .death import Death, describe
+from .death import Death
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Spill, Unlink
+from .effects import Effect, Fetch, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
+from .intake import Intake
 from .ledger import Ledger
 from .shards import ShardDesk
 from .shardwork import ShardWork
-from .slots import Piece, Slot
+from .slots import Slot
 from .store import Store, StoredBlock
+
+HOLD_S = 0.005
+"""So long a report may be held that nobody waits for..."""
+BACKLOG_S = 0.010
+"""...while at least so much work waits behind every executor: the scheduler has time to send more.
+"""
 
 
 class WorkerCore(ShardWork):
@@ -56,6 +60,9 @@ class WorkerCore(ShardWork):
         self._desk = ShardDesk(worker, store, self._groups)
         self._dispatcher = Dispatcher(
             slots, self._groups, store, self._desk, self._ledger, self._effects
+        )
+        self._intake = Intake(
+            name, store, self._desk, self._ledger, self._dispatcher, self._effects
         )
 
     # --- for the shell -------------------------------------------------------------------------
@@ -91,10 +98,14 @@ class WorkerCore(ShardWork):
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        return self._dispatcher.next_wakeup()
+        due, held = self._dispatcher.next_wakeup(), self._ledger.outbox.held_until
+        return held if due is None or (held is not None and held < due) else due
 
     def on_timer(self, now: float) -> None:
         """The time that `next_wakeup` gave has come."""
+        outbox = self._ledger.outbox
+        if outbox.held_until is not None and now >= outbox.held_until:
+            outbox.held_until = None
         self._dispatcher.on_timer(now)
 
     def dispatch(self, now: float) -> None:
@@ -195,7 +206,8 @@ class WorkerCore(ShardWork):
         for block in blocks:
             start, stop = max(block.start, fetch.start), min(block.stop, fetch.stop)
             try:
-                self._keep(block, start, max(start, stop))
+                is_all = len(blocks) == 1
+                self._keep(block, start, max(start, stop), fetch if is_all else None, now)
             except StoreFull as error:
                 full = error
         for assignment in waiting:
@@ -247,11 +259,22 @@ class WorkerCore(ShardWork):
             self._sweep()
         return None
 
-    def _keep(self, block: StoredBlock, start: int, stop: int) -> None:
-        """Store a copy that came from elsewhere, and say so."""
+    def _keep(
+        self,
+        block: StoredBlock,
+        start: int,
+        stop: int,
+        fetch: Fetch | None = None,
+        now: float = 0.0,
+    ) -> None:
+        """Store a copy that came from elsewhere, and say so; `fetch`: the one that brought it, and
+        nothing beside it."""
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
-            self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+            source, seconds = 0, 0.0
+            if fetch and fetch.began and stop - start == block.stop - block.start:
+                source, seconds = fetch.worker, now - fetch.began
+            self._ledger.tell(DataStored(block.group, start, stop, nbytes, source, seconds))
             self._dispatcher.on_stored(block.group, start, stop)
 
     # --- executors -----------------------------------------------------------------------------
@@ -288,106 +311,14 @@ class WorkerCore(ShardWork):
         slot = self._dispatcher.slots.get(executor)
         if slot is None or slot.running is None:
             return  # dropped by a restart
-        piece = slot.running
-        assert piece.number == header["piece"] and piece.at == header["start"], header
-        start, piece.at = piece.at, header["stop"]
-        if "links" in header:
-            self._take_chain(piece, start, header, buffers)
-        else:
-            if piece.at > start:
-                piece.assignment.group.learn(piece.at - start, header["elapsed"])
-            self._take_blocks(piece.assignment, header, buffers)
-            self._take_failures(piece.assignment, header["failed"], buffers)
-        if header["over"]:
-            self._dispatcher.promote(slot, now)
-            if "unlinked" in header:
-                for strand, _ in piece.strands():
-                    strand.group.is_unlinked = True
-            if piece.at < piece.stop:
-                self._take_rest(piece, header["gone"])
-            self._ledger.settle(piece.number)
+        self._intake.take(slot, slot.running, header, buffers, now)
         self._sweep()
         self._dispatcher.dispatch(now)
-
-    def _take_chain(
-        self, piece: Piece, start: int, header: dict[str, Any], buffers: list[Part]
-    ) -> None:
-        """Take what came of the tasks of a piece from `start` on, and of those that followed."""
-        total_s = sum(part["seconds"] for part in header["links"]) or 1.0
-        raised, last = header["raised"], piece.at - 1
-        for at, (assignment, shift) in enumerate(piece.strands()):
-            part = header["links"][at]
-            if piece.at > start:
-                share = part["seconds"] / total_s
-                assignment.group.learn(piece.at - start, header["elapsed"] * share)
-            if piece.keeps(at):
-                self._take_blocks(assignment, part, buffers)
-            else:
-                stop = piece.at if raised is None else last
-                if start < stop:
-                    run = start + shift, stop + shift
-                    self._ledger.passed(assignment, *run, part["seconds"], part["times"])
-            self._take_failures(assignment, part["failed"], buffers)
-        for at, (assignment, shift) in enumerate(piece.strands() if raised is not None else ()):
-            runs = [last + shift, last + shift + 1]
-            if at > raised:
-                self._dispatcher.wait_again(assignment, runs)
-            elif at < raised and not piece.keeps(at):
-                self._ledger.give_back(assignment, runs, "what it was passed on to failed")
-
-    def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
-        if gone is None:
-            self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
+        outbox = self._ledger.outbox
+        if self._dispatcher.has_backlog(BACKLOG_S):
+            outbox.hold(now + HOLD_S)
         else:
-            self._desk.lose(*gone)
-            missing = [[*gone, self._ledger.worker]]
-            self._return_piece(piece, [piece.at, piece.stop], "an input is gone from here", missing)
-
-    def _return_piece(
-        self, piece: Piece, runs: Runs, reason: str, missing: list[list[int]] | None = None
-    ) -> None:
-        """Return tasks of a piece; what was to follow them waits until it is taken back."""
-        for (assignment, shift), (start, stop) in product(piece.links, runs_.pairs(runs)):
-            self._dispatcher.wait_again(assignment, [start + shift, stop + shift])
-        self._ledger.give_back(piece.assignment, runs, reason, missing)
-
-    def _take_blocks(
-        self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
-    ) -> None:
-        group = assignment.group.group
-        seconds, times = header["seconds"], header["times"]
-        used = 0
-        for start, stop, single, *rest in header["blocks"]:
-            if len(rest) == 1:
-                parts = buffers[used : used + rest[0]]
-                used += rest[0]
-                block = StoredBlock(group, start, stop, single, parts)
-            else:
-                block = StoredBlock(group, start, stop, single, [], rest[0], rest[1])
-            try:
-                self.store.add(block, start, stop)
-            except StoreFull as error:
-                failure: Failure = {"kind": "store", "text": str(error), "worker": self.name}
-                self._ledger.fail_all(assignment, [start, stop], failure)
-                continue
-            self._ledger.done(assignment, block, seconds, times)
-            self._dispatcher.on_stored(group, start, stop)
-            if block.single == SHARDS:
-                self._effects += self._desk.push(block)
-            seconds, times = 0.0, []
-        del buffers[:used]
-
-    def _take_failures(
-        self, assignment: Assignment, reports: list[dict[str, Any]], buffers: list[Part]
-    ) -> None:
-        for report in reports:
-            failure: Failure = {k: report[k] for k in ("kind", "text", "traceback") if k in report}
-            failure["worker"] = self.name
-            if report.get("exception"):
-                failure["exception"] = buffers.pop(0)
-            index = report["index"]
-            for i in range(index, report.get("stop", index + 1)):
-                self._ledger.fail(assignment, i, report["seconds"], failure)
+            outbox.held_until = None
 
     def on_executor_died(self, executor: int, death: Death, now: float) -> None:
         """An executor has ended, and all that it sent before was taken."""
@@ -402,28 +333,10 @@ class WorkerCore(ShardWork):
             if slot.is_doomed:
                 self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
-                self._blame(piece, death)
+                self._intake.blame(piece, death)
         for some in slot.pieces():
             self._ledger.settle(some.number)
         self._dispatcher.dispatch(now)
-
-    def _blame(self, piece: Piece, death: Death) -> None:
-        """Fail the task that ran when its executor died, return the others of the piece. In a chain
-        it is not known which one ran: they are run again one by one.
-        """
-        assignment, rest = piece.assignment, [piece.at, piece.stop]
-        what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
-        if death.page_piece == piece.number:
-            index = min(max(death.page_index, piece.at), piece.stop - 1)
-            if piece.links:
-                for strand, shift in piece.strands():
-                    strand.alone.add(index + shift)
-                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
-                return
-            failure = describe(assignment.group.name, index, what, death, self.name)
-            self._ledger.fail(assignment, index, 0.0, failure)
-            _, rest = runs_.split(rest, [index, index + 1])
-        self._return_piece(piece, rest, f"their executor died ({what})")
 
     # --- taking back ---------------------------------------------------------------------------
 

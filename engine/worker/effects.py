@@ -58,7 +58,8 @@ class Spawn:
 
 @dataclass(slots=True)
 class Fetch:
-    """Get results from another worker. Answer: `on_fetched` or `on_fetch_failed`."""
+    """Get results from another worker. Answer: `on_fetched` or `on_fetch_failed`. `began`: when it
+    was begun, as whoever does it notes it."""
 
     number: int
     worker: PeerId
@@ -66,6 +67,7 @@ class Fetch:
     group: GroupId
     start: int
     stop: int
+    began: float = 0.0
 
 
 @dataclass(slots=True)

@@ -266,7 +266,7 @@ def test_graphs_that_cannot_be_run(client: Client, refuse: Refuse) -> None:
     [
         (
             {"kind": "spiral", "n": 3},
-            "knows no layer of kind 'spiral'; it knows each, fold, exchange, graph",
+            "knows no layer of kind 'spiral'; it knows each, fold, exchange",
         ),
         ({}, "knows no layer of kind None"),
         ({"kind": ["each"], "n": 3}, r"knows no layer of kind \['each'\]"),

@@ -33,6 +33,14 @@ def test_memory_is_a_size_or_refused(memory: Any) -> None:
         assert "'4GB'" in str(error)
 
 
+def test_topology_is_site_and_rack() -> None:
+    assert arguments.check_topology(None) == ""
+    assert arguments.check_topology("berlin/r17") == "berlin/r17"
+    for wrong in ("", "berlin", "a/b/c", "/r17", "berlin/", "a b/c", 17):
+        with pytest.raises(InvalidArgument, match="site and rack"):
+            arguments.check_topology(wrong)
+
+
 @given(st.text(max_size=70))
 def test_a_name_is_one_file_in_the_directory(name: str) -> None:
     try:

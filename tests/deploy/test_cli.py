@@ -170,7 +170,8 @@ def test_scheduler_and_worker_by_hand(place: Path, listen: str) -> None:
     worker.send_signal(signal.SIGINT)
     assert worker.wait(10) == 0
     until(lambda: workers() == [], "the worker has left")
-    other = spawn(place, "worker", "hand", "--cores", "1", "--host", "127.0.0.1")
+    where = ("--topology", "berlin/r17")
+    other = spawn(place, "worker", "hand", "--cores", "1", "--host", "127.0.0.1", *where)
     until(lambda: len(workers()) == 1, "another one by the cluster's name")
     scheduler.send_signal(signal.SIGINT)  # Ctrl-C
     assert scheduler.wait(10) == 0

@@ -49,7 +49,7 @@ def test_a_map_goes_out_and_comes_back() -> None:
     layer = {"kind": "each", "n": 2, "function": FUNCTION, "args": [["range", 0, 1]], "names": []}
     d.expect(
         (WORKER, DefineGroup(group, "g1", layer, {FUNCTION: b"function"})),
-        (WORKER, RunSpan(1, group, 0, 2, inline=False)),
+        (WORKER, RunSpan(1, group, 0, 2, inline=False, patient=True)),
     )
     d.say(WORKER, SpanDone(1, group, 0, 2, 16, 2e-3, [40, 2], None))
     d.expect((CLIENT, TasksDone(group, 0, 2, WORKER, None)))
@@ -450,7 +450,24 @@ def test_snapshot_and_status_tell_what_is_there() -> None:
     assert row.released == 10, "it is shown for a while after it was forgotten"
 
 
-def test_the_tail_of_a_late_span_is_asked_back_for_free_slots() -> None:
+def test_the_tail_of_a_span_that_is_soon_over_is_not_asked_back_before_it_is_late() -> None:
+    d = Driver(workers=1, slots=2)
+    d.each(6)
+    (span,) = d.spans()
+    d.done(span)
+    (span,) = d.spans()
+    assert (span.start, span.stop) == (2, 6)
+    d.add_worker(OTHER_WORKER)
+    d.place()
+    assert d.core.next_wakeup(d.now) is not None
+    d.expect()  # two milliseconds of work are not worth a message
+    d.now += 1.0
+    d.place()
+    (take,) = d.expect_kinds((WORKER, TakeBack))
+    assert take == TakeBack(span.assignment, [5, 6], False)
+
+
+def test_the_tail_of_a_long_span_is_asked_back_for_free_slots() -> None:
     d = Driver(workers=1, slots=2)
     group = d.each(34)
     (span,) = d.spans()
@@ -458,12 +475,6 @@ def test_the_tail_of_a_late_span_is_asked_back_for_free_slots() -> None:
     (span,) = d.spans()
     assert (span.start, span.stop) == (2, 34)
     d.add_worker(OTHER_WORKER)
-    d.place()
-    d.sent()
-    assert d.core.next_wakeup(d.now) is not None
-    d.place()
-    d.expect()  # it is not late yet
-    d.now += 1.0
     d.place()
     (take,) = d.expect_kinds((WORKER, TakeBack))
     assert take == TakeBack(span.assignment, [19, 34], False)
@@ -508,3 +519,13 @@ def test_large_inputs_are_waited_for_rather_than_moved() -> None:
     spans = d.spans()
     where = {span.group: d.peer_of(span) for span in spans}
     assert where[second] == WORKER
+
+
+def test_reports_may_be_held_only_where_nobody_waits() -> None:
+    d = Driver()
+    d.each(1, ["range", 0, 1])
+    _, alone = d.expect_after_place((WORKER, DefineGroup), (WORKER, RunSpan))
+    d.each(1, ["range", 0, 1], wanted=True)
+    _, wanted = d.expect_after_place((WORKER, DefineGroup), (WORKER, RunSpan))
+    assert isinstance(alone, RunSpan) and alone.patient
+    assert isinstance(wanted, RunSpan) and wanted.inline and not wanted.patient

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellspan.engine.diagnostics.counters import times_of
+from cellspan.engine.executor.inputs import take_levels
 from cellspan.engine.executor.values import SHARDS
 from cellspan.engine.messages import Blob
 
@@ -265,6 +266,8 @@ class SimExecutor:
             values = self._graph_values(header, buffers[0], function)
         elif known.layer["kind"] == "exchange":
             values = self._exchange_values(header, known, header["start"], header["stop"])
+        elif known.layer["kind"] == "fold":
+            values = self._fold_values(header["blocks"], known, header["start"], header["stop"])
         else:
             before = run.strands[-1] if run.strands else None
             span = header["start"] + shift, header["stop"] + shift
@@ -460,6 +463,18 @@ class SimExecutor:
             value = work.read_call(call, result_of)
             values.append(work.call(function, [value]))
         return np.array(values, np.uint64)
+
+    def _fold_values(self, numbers: list[int], known: _Known, start: int, stop: int) -> Values:
+        layer, rows = known.layer, []
+        for group, first, last in take_levels(layer, start, stop):
+            column = self._column(numbers, group, first, last).tolist()
+            rows += [
+                column[at : at + layer["fanin"]] for at in range(0, len(column), layer["fanin"])
+            ]
+        if not start and layer["initial"] is not None:
+            blob = bytes(self._contents[layer["initial"]])
+            rows[0].insert(0, work.read_call(blob, lambda g, i: self._result(numbers, g, i)))
+        return np.array([work.call(known.function, row) for row in rows], np.uint64)
 
     def _each_values(
         self,

@@ -256,6 +256,7 @@ class SimWorker:
         return error
 
     def _fetch(self, fetch: Fetch) -> None:
+        fetch.began = self.world.now
         delay = self.delay(0)
         what = f"{self.name} asks w{fetch.worker} for {fetch.group:x}[{fetch.start},{fetch.stop})"
         self.world.after(delay, what, self._ask, fetch)

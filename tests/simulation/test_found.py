@@ -12,9 +12,11 @@ from cellspan.engine.errors import StoreFull
 from cellspan.engine.ids import digest_of, make_group_id
 from cellspan.engine.messages import (
     DataStored,
+    ExecutorsRestarted,
     HoldTasks,
     PickWorkers,
     ReleaseTasks,
+    RestartExecutors,
     RunSpan,
     SpanDone,
     SubmitGroup,
@@ -22,6 +24,8 @@ from cellspan.engine.messages import (
     WorkersPicked,
 )
 from cellspan.engine.scheduler.core import SchedulerCore
+from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.effects import Spawn
 from cellspan.engine.worker.store import Store, StoredBlock
 
 
@@ -89,3 +93,15 @@ def test_worker_lost_with_data_whose_loss_releases_other_results_of_it() -> None
     core.remove_worker(2, "killed", 2.0)
     news = [message for _, message in core.take_sends()]
     assert {m.group for m in news if isinstance(m, TasksFailed)} == {data, taking}
+
+
+def test_worker_answers_every_restart_that_it_was_asked_for() -> None:
+    """Seed 1346: of two restarts at once the first was never answered, and who asked waited on."""
+    core = WorkerCore(1, "w", 1, Store(limit_bytes=1 << 20))
+    core.handle(RestartExecutors(1), 1.0)
+    core.handle(RestartExecutors(2), 1.0)
+    core.take_effects()
+    core.on_executor_died(1, Death(0, 0, None, "SIGKILL", False, []), 1.1)
+    (spawn,) = [effect for effect in core.take_effects() if isinstance(effect, Spawn)]
+    core.on_executor_ready(spawn.executor, 1.2)
+    assert core.take_sends() == [ExecutorsRestarted(1), ExecutorsRestarted(2)]

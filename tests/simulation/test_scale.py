@@ -25,12 +25,14 @@ def test_every_task_runs_once_and_every_result_is_right(million: Outcome) -> Non
 
 
 def test_scheduler_sees_spans_and_not_tasks(million: Outcome) -> None:
-    # Probes, growth and an even end take about twenty spans for each worker.
-    assert million.sent["RunSpan"] < 25 * WORKERS
-    assert million.received["SpanDone"] < 2 * million.sent["RunSpan"]
+    # Probes, growth and an even end take about fifteen spans for each worker; beyond that a slot
+    # reports every ten milliseconds.
+    assert million.sent["RunSpan"] < 20 * WORKERS
+    ten_ms = TASKS * MEAN_S / 0.010
+    assert million.received["SpanDone"] < 2 * million.sent["RunSpan"] + ten_ms
     assert million.sent["TasksDone"] <= million.received["SpanDone"]
 
 
 def test_slots_are_kept_busy(million: Outcome) -> None:
     ideal_s = TASKS * MEAN_S / WORKERS
-    assert million.seconds - READY_S < 1.4 * ideal_s
+    assert million.seconds - READY_S < 1.2 * ideal_s

@@ -53,3 +53,17 @@ def test_oracle_refuses_a_wrong_result_and_an_unexplained_failure() -> None:
     assert truth.check_failure(1, bad, failure) is not None
     truth.raised[1, bad] = 1
     assert truth.check_failure(1, bad, failure) is None
+
+
+def test_oracle_folds_level_by_level() -> None:
+    truth = Truth()
+    make, fold = Function(7, 0.01), Function(8, 0.01)
+    truth.add_each(1, make, 9, [["range", 0, 1]], {})
+    assert truth.add_fold(2, fold, (1, 1, 7, 3), 5, {}) == 3 + 1
+    a = [truth.value_of(1, i) for i in range(9)]
+    initial = work.read_call(work.pack_call(5, []), truth.value_of)
+    below = [
+        work.call(fold, row) for row in ([initial, a[1], a[2], a[3]], [a[4], a[5], a[6]], [a[7]])
+    ]
+    expected = [*below, work.call(fold, below)]
+    assert truth.groups[2].values.tolist() == expected

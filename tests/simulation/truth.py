@@ -131,6 +131,35 @@ class Truth:
             truth.producers |= {g for g, _ in deps if g != group}
             truth.append(np.array([work.call(function, [value])], np.uint64), doomed)
 
+    def add_fold(
+        self,
+        group: int,
+        function: Function,
+        source: tuple[int, int, int, int],
+        initial: int | None,
+        options: dict[str, Any],
+    ) -> int:
+        """Evaluate a `Fold`, level by level. `source`: group, offset, count, fan-in. Returns the
+        number of its tasks."""
+        other, offset, count, fanin = source
+        truth = self.groups[group] = GroupTruth(group, function, options)
+        truth.producers.add(other)
+        below = self.groups[other].values[offset : offset + count].tolist()
+        doomed = self.groups[other].doomed[offset : offset + count]
+        if initial is not None:
+            initial = work.read_call(work.pack_call(initial, []), self.value_of)
+        while not len(truth.values) or len(below) > 1:
+            start, firsts = len(truth.values), range(0, len(below), fanin)
+            rows = [below[at : at + fanin] for at in firsts]
+            if not start and initial is not None:
+                rows[0].insert(0, initial)
+            raises = work.raising(function, start, start + len(rows))
+            doomed = raises | np.array([doomed[at : at + fanin].any() for at in firsts])
+            below = [work.call(function, row) for row in rows]
+            truth.append(np.array(below, np.uint64), doomed)
+        truth.first = len(truth.values) - 1
+        return len(truth.values)
+
     def add_data(self, group: int, values: Values) -> None:
         """Take scattered values."""
         truth = self.groups[group] = GroupTruth(group, None, {})

@@ -63,7 +63,7 @@ class User:
         """Do one thing."""
         choices: list[tuple[float, Any]] = [
             (3, self.map_plain), (3, self.map_results), (2, self.grow_graph), (0.7, self.scatter),
-            (1, self.want_some), (0.5, self.adopt_some), (1, self.chain),
+            (1, self.fold_results), (1, self.want_some), (0.5, self.adopt_some), (1, self.chain),
             (1.5, self.shuffle_results),
         ]  # fmt: skip
         if self.habits.may_undo:
@@ -183,6 +183,35 @@ class User:
             WantResults(mirror.group, [count, mirror.n]),
         )
         return mirror
+
+    def fold_results(self) -> None:
+        """A tree over results of an earlier group; of its tasks the root alone is held."""
+        runs = [run for mirror in self._sources() for run in self._held_runs(mirror)]
+        if not runs:
+            self.map_plain()
+            return
+        random, client = self.random, self.client
+        group, start, stop = random.choice(runs)
+        count = random.randint(1, min(stop - start, self.habits.tasks))
+        offset, fanin = random.randint(start, stop - count), random.randint(2, 5)
+        initial = random.getrandbits(63) if random.random() < 0.3 else None
+        function, options, wanted = self.make_function(), self.make_options(), random.random() < 0.8
+        mirror = self._add(Mirror(client.next_group(), "fold"), wanted)
+        n = client.truth.add_fold(
+            mirror.group, function, (group, offset, count, fanin), initial, options
+        )
+        mirror.grow(n)
+        mirror.held[: n - 1] = False
+        contents = [function.to_blob()]
+        if initial is not None:
+            contents.append(work.pack_call(initial, []))
+        digests = [digest_of(blob) for blob in contents]
+        layer = {
+            "kind": "fold", "n": n, "function": digests[0], "group": group, "offset": offset,
+            "count": count, "fanin": fanin, "initial": digests[1] if len(digests) > 1 else None,
+        }  # fmt: skip
+        name, blobs = f"fold-{mirror.group & 0xFFFF}", dict(zip(digests, contents, strict=True))
+        client.say(SubmitGroup(mirror.group, name, layer, {**blobs}, options, wanted))
 
     def _range_spec(self) -> list[Any]:
         return ["range", self.random.randint(0, 1 << 40), self.random.randint(0, 9)]

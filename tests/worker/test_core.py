@@ -199,6 +199,23 @@ def test_inputs_are_fetched_once_and_announced(shell: Shell) -> None:
     assert {k: len(v) for k, v in outcomes(shell.sent).items()} == {1: 4, 2: 4}
 
 
+def test_a_worker_says_from_where_and_how_fast_an_input_came(shell: Shell) -> None:
+    shell.handle(define(2, each(10, ["same", 5, 0])))
+    shell.handle(span(1, 2, 0, 4, holders=[[5, 0, 4, 8, "unix:///there"]]))
+    shell.handle(span(2, 2, 4, 6, holders=[[5, 4, 9, 9, "unix:///elsewhere"]]))
+    for fetch in shell.fetches.values():
+        fetch.began = 1.0
+    shell.now = 1.25
+    (whole, part) = sorted(shell.fetches)
+    shell.core.on_fetched(whole, [StoredBlock(5, 0, 4, False, [bytes(40)])], shell.now)
+    shell.core.on_fetched(part, [StoredBlock(5, 4, 9, False, [bytes(50)])], shell.now)
+    shell.perform()
+    stored = [m for m in shell.sent if isinstance(m, DataStored)]
+    assert stored[0] == DataStored(5, 0, 4, 40, 8, 0.25)
+    # more came than is kept: what it took says nothing
+    assert stored[1] == DataStored(5, 4, 6, 20, 0, 0.0)
+
+
 def test_inputs_that_cannot_be_had_return_the_span(shell: Shell) -> None:
     shell.handle(define(2, each(10, ["same", 5, 0])))
     shell.handle(span(1, 2, 0, 2, holders=[[5, 0, 10, 8, "unix:///there"]]))
