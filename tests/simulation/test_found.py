@@ -98,8 +98,8 @@ def test_worker_lost_with_data_whose_loss_releases_other_results_of_it() -> None
 def test_worker_answers_every_restart_that_it_was_asked_for() -> None:
     """Seed 1346: of two restarts at once the first was never answered, and who asked waited on."""
     core = WorkerCore(1, "w", 1, Store(limit_bytes=1 << 20))
-    core.handle(RestartExecutors(1), 1.0)
-    core.handle(RestartExecutors(2), 1.0)
+    core.handle(RestartExecutors(1))
+    core.handle(RestartExecutors(2))
     core.take_effects()
     core.on_executor_died(1, Death(0, 0, None, "SIGKILL", False, []), 1.1)
     (spawn,) = [effect for effect in core.take_effects() if isinstance(effect, Spawn)]
