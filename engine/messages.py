@@ -285,7 +285,8 @@ class ForgetGroup(Message):
 
 @dataclass(slots=True)
 class RunSpan(Message):
-    """Run tasks `[start, stop)`. `inline`: somebody waits, send small results along.
+    """Run tasks `[start, stop)`. `inline`: somebody waits, send small results along. `patient`:
+    nobody waits for any of them, reports may be held back a moment.
 
     For a `Graph`: `payload` and `lengths` as in `ExtendGroup`. For `Each` with items: `chunks` is
     ``[[argument position, chunk number, Blob], ...]``, those that this worker was not sent before.
@@ -310,6 +311,7 @@ class RunSpan(Message):
     chunks: list[list[Any]] = field(default_factory=list)
     holders: list[list[Any]] = field(default_factory=list)
     passing: bool = False
+    patient: bool = False
 
 
 @dataclass(slots=True)

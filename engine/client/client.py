@@ -210,7 +210,8 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
         session = self._session
         if session is not None:
             session.lock = threading.Lock()  # it may have been held at the moment of the fork
-            session.wake = session.urge = session.refresh = _do_nothing
+            session.wake = session.urge = session.refresh = session.ring = _do_nothing
+            session.listen = lambda gate, deadline: None
             session.closed = ConnectionClosed(
                 "this process was forked from the one that made the client, and a connection "
                 "cannot be shared: "

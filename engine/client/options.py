@@ -19,8 +19,10 @@ def check_options(
     for label, value in (
         ("priority", priority), ("retries", retries), ("allowed_failures", allowed_failures),
     ):  # fmt: skip
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 31:
+        if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidArgument(f"{label} is a whole number, not {value!r}")
+        if abs(value) >= 1 << 31:
+            raise InvalidArgument(f"{label} is a number below 2 ** 31, but {value} was given")
         if value < 0 and label != "priority":
             raise InvalidArgument(f"{label} is not negative, but {value} was given")
     return {"priority": priority, "retries": retries, "allowed_failures": allowed_failures}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -56,8 +56,10 @@ class Stretch(NamedTuple):
     large: bool
 
 
-def times_of(durations_ns: Iterable[int]) -> list[int]:
+def times_of(durations_ns: Sequence[int]) -> list[int]:
     """Return durations as a flat histogram ``[bin, count, bin, count, ...]``."""
+    if len(durations_ns) == 1:
+        return [_bin_of_ns(durations_ns[0]), 1]
     return [number for pair in Counter(map(_bin_of_ns, durations_ns)).items() for number in pair]
 
 

@@ -178,6 +178,7 @@ class Executor:
             header["stop"],
             time.perf_counter_ns(),
         )
+        self._packer.spills = header["spill"]
         self._page[INDEX_WORD] = piece.at
         self._page[PIECE_WORD] = piece.number
         if header.get("links"):

@@ -40,6 +40,8 @@ class Packer:
         self._store = store
         self._spill = spill
         self._executor = executor
+        self.spills = False
+        """Memory is full: files go to the spill folder."""
         self._files = 0
         self._single: set[int] = set()
 
@@ -122,19 +124,20 @@ class Packer:
         return [start, stop, single, path, places]
 
     def _write(self, parts: list[list[Part]]) -> tuple[str, list[int]]:
-        """Write parts, in pieces, to a new file: of the store folder, or where that has no room of
-        the spill folder. Return its path and the places of the parts in it.
+        """Write parts, in pieces, to a new file: of the store folder, or when that is full of the
+        spill folder. Return its path and the places of the parts in it.
 
         Raises:
-            OSError: there is no room in either.
+            OSError: there is no room.
         """
         self._files += 1
-        path = f"{self._store}/{self._executor}-{self._files}"
-        try:
-            return path, write_pieces(path, parts)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._spill:
-                raise
+        if not self.spills or not self._spill:
+            path = f"{self._store}/{self._executor}-{self._files}"
+            try:
+                return path, write_pieces(path, parts)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._spill:
+                    raise
         path = f"{self._spill}/{self._executor}-{self._files}"
         return path, write_pieces(path, parts)
 

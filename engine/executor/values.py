@@ -68,12 +68,13 @@ def dump_function(function: Callable[..., Any]) -> bytes:
 
 
 def dump_value(
-    value: Any, future_key: FutureKey | None = None
+    value: Any, future_key: FutureKey | None = None, has_futures: bool = False
 ) -> tuple[list[Part], list[tuple[int, int]]]:
     """Return the parts of a value and the distinct futures nested in it, as (group, index), in
     order of appearance.
 
-    The buffers among the parts are views of the value's own memory, not copies.
+    The buffers among the parts are views of the value's own memory, not copies. `has_futures`:
+    there are some for certain, so the quick way that stops at the first is not tried.
 
     Raises:
         DumpFailed: something in the value cannot be pickled.
@@ -82,25 +83,30 @@ def dump_value(
         return [pickle.dumps(value, PROTOCOL)], []
     try:
         try:
-            return _dump(_Pickler, value, future_key), []
+            if not has_futures:
+                return _dump(_Pickler, value, future_key), []
         except _FutureFound:
-            deps: dict[tuple[int, int], None] = {}
-            return _dump(_FuturePickler, value, future_key, deps), list(deps)
+            pass
+        deps: dict[tuple[int, int], None] = {}
+        return _dump(_FuturePickler, value, future_key, deps), list(deps)
     except Exception as error:
         raise DumpFailed(_explain(value, error)) from error
 
 
 def dump_blob(
-    value: Any, future_key: FutureKey | None = None
+    value: Any, future_key: FutureKey | None = None, has_futures: bool = False
 ) -> tuple[bytes, list[tuple[int, int]]]:
     """`dump_value`, packed into one byte string: for arguments, and for chunks of items (a list
     of them)."""
-    parts, deps = dump_value(value, future_key)
+    parts, deps = dump_value(value, future_key, has_futures)
     return pack(parts), deps
 
 
 def dump_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], future_key: FutureKey | None = None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    future_key: FutureKey | None = None,
+    has_futures: bool = False,
 ) -> tuple[bytes, list[tuple[int, int]]]:
     """Return the blob of one call's ``(args, kwargs)`` and the futures nested in it: a payload of
     a `Graph` task."""
@@ -108,7 +114,7 @@ def dump_call(
         not kwargs or _SIMPLE.issuperset(map(type, kwargs.values()))
     ):
         return pickle.dumps((args, kwargs), PROTOCOL), []
-    return dump_blob((args, kwargs), future_key)
+    return dump_blob((args, kwargs), future_key, has_futures)
 
 
 def is_simple(value: Any) -> bool:

@@ -320,7 +320,7 @@ class _Submission:
                 args = (node.func, *args)
         packing.is_on = True  # futures of a whole map among the arguments are a list of futures
         try:
-            payload, deps = values.dump_call(args, kwargs, self._key_of)
+            payload, deps = values.dump_call(args, kwargs, self._key_of, bool(node.dependencies))
         except values.DumpFailed as error:
             if isinstance(error.__cause__, InvalidArgument):  # of `_key_of`
                 raise error.__cause__ from None

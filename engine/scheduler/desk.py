@@ -1,8 +1,9 @@
 """Questions about the cluster as a whole: status, logs, snapshots, scaling, stopping.
 
 Law: any client may ask; every question is answered by its number, with `Declined` and a sentence
-where it cannot be carried out. A snapshot is built at most twice a second, once for all who watch,
-and not at all if nobody does.
+where it cannot be carried out. A snapshot is built at most twice a second, and more seldom where
+the cluster is so large that it would take more than its share of time; once for all who watch, and
+not at all if nobody does.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ QUESTIONS = {
 """What the desk takes; the rest is the core's."""
 
 SNAPSHOT_S = 0.5
+SNAPSHOT_SHARE = 0.01
+"""What of the scheduler's time may go into snapshots."""
 WORKERS_ANSWER_S = 2.0
 RESTART_S = 30.0
 MAX_LINES = 10_000
@@ -85,6 +88,7 @@ class Desk:
         self._watchers: dict[int, _Watcher] = {}
         self._timer: Timer | None = None
         self._snapshot: tuple[float, dict[str, Any]] | None = None
+        self._fresh_s = 0.0
         self._polls: dict[int, _Poll] = {}
         self._last_poll = 0
 
@@ -280,9 +284,18 @@ class Desk:
                 _say(watcher.session, SnapshotTaken(watcher.request, self._take_snapshot(now)))
 
     def _take_snapshot(self, now: float) -> dict[str, Any]:
-        if self._snapshot is None or now - self._snapshot[0] >= SNAPSHOT_S * 0.75:
+        if self._snapshot is None or now - self._snapshot[0] >= self._fresh_s:
+            began_s = self._server.spent_s()
             self._snapshot = (now, self._server.take_snapshot(now))
+            self._fresh_s = 0.75 * find_interval_s(self._server.spent_s() - began_s)
         return self._snapshot[1]
+
+
+def find_interval_s(cost_s: float) -> float:
+    """Return how far snapshots are apart at least, if one takes so many seconds of processor time:
+    the larger the cluster, the farther.
+    """
+    return max(SNAPSHOT_S, cost_s / SNAPSHOT_SHARE)
 
 
 def _say(session: Session, message: Message) -> bool:

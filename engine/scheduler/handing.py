@@ -37,6 +37,7 @@ def hand_out(ledger: Ledger, plan: Plan, source: str = READY) -> None:
     assignment = Assignment(number, group, worker, start, stop, task_s, ledger.now)
     move(ledger, group, range(start, stop), source, ASSIGNED, assignment=assignment)
     message = RunSpan(number, group.id, start, stop, group.is_wanted(start, stop))
+    message.patient = not message.inline and not group.consumers
     if isinstance(layer, Graph):
         message.payload, message.lengths = layer.cut(start, stop)
         if layer.has_inputs:

@@ -35,6 +35,7 @@ Tasks: TypeAlias = range | BitMap
 
 MOVES: dict[tuple[str | None, str], str] = {
     (None, WAITING): "submitted",
+    (None, READY): "submitted, and takes no results",
     (WAITING, READY): "its inputs are done",
     (WAITING, DONE): "scattered data was put on a worker",
     (WAITING, FAILED): "cancelled, or an input failed",

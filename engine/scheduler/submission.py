@@ -98,11 +98,10 @@ def _add_tasks(
     elif isinstance(layer, Exchange):
         first = layer.count
     add_hold(group, client, first, stop)
-    move(ledger, group, range(start, stop), None, WAITING)
+    needs_nothing = not has_inputs and layer.kind != "data"
+    move(ledger, group, range(start, stop), None, READY if needs_nothing else WAITING)
     if has_inputs:
         await_inputs(ledger, [(group, set_of(start, stop))])
-    elif layer.kind != "data":
-        move(ledger, group, range(start, stop), WAITING, READY)
 
 
 def extend(ledger: Ledger, client: Client, message: ExtendGroup) -> None:

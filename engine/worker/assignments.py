@@ -131,6 +131,7 @@ class Assignment:
         self.passing = message.passing
         self.alone: set[int] = set()
         """Tasks that are run unlinked: an executor died in a chain with them."""
+        self.patient = message.patient
         self.queue: deque[tuple[int, int]] = deque([(message.start, message.stop)])
         self.queued = message.stop - message.start
         self.awaiting = BitMap()

@@ -8,11 +8,10 @@ effects (effects.py) and messages; the shell takes and performs them. User value
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
 from ..errors import PeerError, StoreFull
-from ..executor.values import SHARDS, Part
+from ..executor.values import Part
 from ..ids import AssignmentId, GroupId, PeerId
 from ..messages import (
     DataStored,
@@ -24,24 +23,30 @@ from ..messages import (
     Message,
     PlanExchange,
     RestartExecutors,
-    Runs,
     RunSpan,
     TakeBack,
 )
-from . import runs as runs_
 from .assignments import Assignment
-from .death import Death, describe
+from .death import Death
 from .dispatcher import Dispatcher
 from .effects import Effect, Fetch, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
+from .intake import Intake
 from .ledger import Ledger
-from .shards import Parcel, ShardDesk
-from .slots import Piece, Slot
+from .shards import ShardDesk
+from .shardwork import ShardWork
+from .slots import Slot
 from .store import Store, StoredBlock
 
+HOLD_S = 0.005
+"""So long a report may be held that nobody waits for..."""
+BACKLOG_S = 0.010
+"""...while at least so much work waits behind every executor: the scheduler has time to send more.
+"""
 
-class WorkerCore:
+
+class WorkerCore(ShardWork):
     """State and decisions of one worker."""
 
     def __init__(self, worker: PeerId, name: str, slots: int, store: Store) -> None:
@@ -55,6 +60,9 @@ class WorkerCore:
         self._desk = ShardDesk(worker, store, self._groups)
         self._dispatcher = Dispatcher(
             slots, self._groups, store, self._desk, self._ledger, self._effects
+        )
+        self._intake = Intake(
+            name, store, self._desk, self._ledger, self._dispatcher, self._effects
         )
 
     # --- for the shell -------------------------------------------------------------------------
@@ -90,10 +98,14 @@ class WorkerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        return self._dispatcher.next_wakeup()
+        due, held = self._dispatcher.next_wakeup(), self._ledger.outbox.held_until
+        return held if due is None or (held is not None and held < due) else due
 
     def on_timer(self, now: float) -> None:
         """The time that `next_wakeup` gave has come."""
+        outbox = self._ledger.outbox
+        if outbox.held_until is not None and now >= outbox.held_until:
+            outbox.held_until = None
         self._dispatcher.on_timer(now)
 
     def dispatch(self, now: float) -> None:
@@ -226,39 +238,6 @@ class WorkerCore:
             else:
                 self._dispatcher.add(assignment)
 
-    # --- shards --------------------------------------------------------------------------------
-
-    def on_shards(self, number: int, parcels: list[Parcel], now: float) -> None:
-        """Take the shards that a fetch brought; they may be fewer than were asked for."""
-        full = self._desk.keep(parcels, is_pushed=False)
-        for assignment in self._desk.take(number):
-            self._run_merges(assignment, full)
-        self._sweep()
-        self._dispatcher.dispatch(now)
-
-    def put_shards(self, parcels: list[Parcel]) -> str | None:
-        """Take shards that another worker has sent of itself; return None, or why they cannot all
-        be kept."""
-        full = self._desk.keep(parcels, is_pushed=True)
-        self._sweep()
-        return None if full is None else str(full)
-
-    def _run_merges(self, assignment: Assignment, full: StoreFull | None) -> None:
-        """What could be had of the inputs of merges is here: run them if that is all."""
-        missing = self._desk.missing(assignment, assignment.start, assignment.stop)
-        if not missing:
-            self._dispatcher.add(assignment)
-        elif full is not None:
-            self._fail_full(assignment, full)
-        else:
-            rows = self._desk.blame(assignment, missing)
-            self._return_all(assignment, "shards could not be fetched", rows)
-
-    def on_spilled(self, number: int, path: str | None, places: list[int]) -> None:
-        """Answer to `Spill`, if the block is still here: it is on disk now, or with None could not
-        be moved."""
-        self.store.on_spilled(number, path, places)
-
     def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
         failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
         runs = assignment.drop_unbegun([assignment.start, assignment.stop])
@@ -332,105 +311,14 @@ class WorkerCore:
         slot = self._dispatcher.slots.get(executor)
         if slot is None or slot.running is None:
             return  # dropped by a restart
-        piece = slot.running
-        assert piece.number == header["piece"] and piece.at == header["start"], header
-        start, piece.at = piece.at, header["stop"]
-        if "links" in header:
-            self._take_chain(piece, start, header, buffers)
-        else:
-            if piece.at > start:
-                piece.assignment.group.learn(piece.at - start, header["elapsed"])
-            self._take_blocks(piece.assignment, header, buffers)
-            self._take_failures(piece.assignment, header["failed"], buffers)
-        if header["over"]:
-            self._dispatcher.promote(slot, now)
-            if "unlinked" in header:
-                for strand, _ in piece.strands():
-                    strand.group.is_unlinked = True
-            if piece.at < piece.stop:
-                self._take_rest(piece, header["gone"])
-            self._ledger.settle(piece.number)
+        self._intake.take(slot, slot.running, header, buffers, now)
         self._sweep()
         self._dispatcher.dispatch(now)
-
-    def _take_chain(
-        self, piece: Piece, start: int, header: dict[str, Any], buffers: list[Part]
-    ) -> None:
-        """Take what came of the tasks of a piece from `start` on, and of those that followed."""
-        total_s = sum(part["seconds"] for part in header["links"]) or 1.0
-        raised, last = header["raised"], piece.at - 1
-        for at, (assignment, shift) in enumerate(piece.strands()):
-            part = header["links"][at]
-            if piece.at > start:
-                share = part["seconds"] / total_s
-                assignment.group.learn(piece.at - start, header["elapsed"] * share)
-            if piece.keeps(at):
-                self._take_blocks(assignment, part, buffers)
-            else:
-                stop = piece.at if raised is None else last
-                if start < stop:
-                    run = start + shift, stop + shift
-                    self._ledger.passed(assignment, *run, part["seconds"], part["times"])
-            self._take_failures(assignment, part["failed"], buffers)
-        for at, (assignment, shift) in enumerate(piece.strands() if raised is not None else ()):
-            runs = [last + shift, last + shift + 1]
-            if at > raised:
-                self._dispatcher.wait_again(assignment, runs)
-            elif at < raised and not piece.keeps(at):
-                self._ledger.give_back(assignment, runs, "what it was passed on to failed")
-
-    def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
-        if gone is None:
-            self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
+        outbox = self._ledger.outbox
+        if self._dispatcher.has_backlog(BACKLOG_S):
+            outbox.hold(now + HOLD_S)
         else:
-            missing = [[*gone, self._ledger.worker]]
-            self._return_piece(piece, [piece.at, piece.stop], "an input is gone from here", missing)
-
-    def _return_piece(
-        self, piece: Piece, runs: Runs, reason: str, missing: list[list[int]] | None = None
-    ) -> None:
-        """Return tasks of a piece; what was to follow them waits until it is taken back."""
-        for (assignment, shift), (start, stop) in product(piece.links, runs_.pairs(runs)):
-            self._dispatcher.wait_again(assignment, [start + shift, stop + shift])
-        self._ledger.give_back(piece.assignment, runs, reason, missing)
-
-    def _take_blocks(
-        self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
-    ) -> None:
-        group = assignment.group.group
-        seconds, times = header["seconds"], header["times"]
-        used = 0
-        for start, stop, single, *rest in header["blocks"]:
-            if len(rest) == 1:
-                parts = buffers[used : used + rest[0]]
-                used += rest[0]
-                block = StoredBlock(group, start, stop, single, parts)
-            else:
-                block = StoredBlock(group, start, stop, single, [], rest[0], rest[1])
-            try:
-                self.store.add(block, start, stop)
-            except StoreFull as error:
-                failure: Failure = {"kind": "store", "text": str(error), "worker": self.name}
-                self._ledger.fail_all(assignment, [start, stop], failure)
-                continue
-            self._ledger.done(assignment, block, seconds, times)
-            self._dispatcher.on_stored(group, start, stop)
-            if block.single == SHARDS:
-                self._effects += self._desk.push(block)
-            seconds, times = 0.0, []
-        del buffers[:used]
-
-    def _take_failures(
-        self, assignment: Assignment, reports: list[dict[str, Any]], buffers: list[Part]
-    ) -> None:
-        for report in reports:
-            failure: Failure = {k: report[k] for k in ("kind", "text", "traceback") if k in report}
-            failure["worker"] = self.name
-            if report.get("exception"):
-                failure["exception"] = buffers.pop(0)
-            index = report["index"]
-            for i in range(index, report.get("stop", index + 1)):
-                self._ledger.fail(assignment, i, report["seconds"], failure)
+            outbox.held_until = None
 
     def on_executor_died(self, executor: int, death: Death, now: float) -> None:
         """An executor has ended, and all that it sent before was taken."""
@@ -445,28 +333,10 @@ class WorkerCore:
             if slot.is_doomed:
                 self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
-                self._blame(piece, death)
+                self._intake.blame(piece, death)
         for some in slot.pieces():
             self._ledger.settle(some.number)
         self._dispatcher.dispatch(now)
-
-    def _blame(self, piece: Piece, death: Death) -> None:
-        """Fail the task that ran when its executor died, return the others of the piece. In a chain
-        it is not known which one ran: they are run again one by one.
-        """
-        assignment, rest = piece.assignment, [piece.at, piece.stop]
-        what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
-        if death.page_piece == piece.number:
-            index = min(max(death.page_index, piece.at), piece.stop - 1)
-            if piece.links:
-                for strand, shift in piece.strands():
-                    strand.alone.add(index + shift)
-                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
-                return
-            failure = describe(assignment.group.name, index, what, death, self.name)
-            self._ledger.fail(assignment, index, 0.0, failure)
-            _, rest = runs_.split(rest, [index, index + 1])
-        self._return_piece(piece, rest, f"their executor died ({what})")
 
     # --- taking back ---------------------------------------------------------------------------
 

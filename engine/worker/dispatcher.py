@@ -159,7 +159,9 @@ class Dispatcher:
             definition = slot.define(each, self._groups.blobs)
             if definition is not None:
                 self._effects.append(definition)
-        self._effects.append(slot.compose(piece, list(blocks)))
+        frame = slot.compose(piece, list(blocks))
+        frame.header["spill"] = self._store.is_over
+        self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:
@@ -231,6 +233,14 @@ class Dispatcher:
             )
         )
 
+    def has_backlog(self, seconds: float) -> bool:
+        """Tell whether every executor is busy, with a piece to follow, and at least so much work
+        for each of them waits behind."""
+        if any(slot.running is None or slot.queued is None for slot in self.slots.values()):
+            return False
+        waiting_s = sum(a.queued * (a.group.mean_s or 0.0) for a in self._ready)
+        return waiting_s >= seconds * len(self.slots)
+
     # --- an even load --------------------------------------------------------------------------
 
     def _idle(self) -> int:
@@ -238,8 +248,9 @@ class Dispatcher:
 
     def _steal(self) -> None:
         """A piece waits behind another while an executor has nothing to do: try to get it back."""
-        idle = self._idle()
-        for slot in self.slots.values():
+        waiting = [slot for slot in self.slots.values() if slot.queued is not None]
+        idle = self._idle() if waiting else 0
+        for slot in waiting:
             if not idle:
                 return
             if slot.queued is not None and not slot.queued.is_disputed:
@@ -283,9 +294,7 @@ class Dispatcher:
                 self.cut(slot)
 
     def _cuttable(self) -> list[Slot]:
-        if not self._idle():
-            return []
-        return [
+        found = [
             slot
             for slot in self.slots.values()
             if slot.running is not None
@@ -293,6 +302,7 @@ class Dispatcher:
             and not slot.running.is_disputed
             and slot.running.stop - slot.running.at > 1
         ]
+        return found if found and self._idle() else []
 
     def cut(self, slot: Slot) -> None:
         """Have the running piece begin no more tasks."""

@@ -52,11 +52,12 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(slots=True)
 class Listeners:
-    """Whom the executors' news goes to."""
+    """Whom the executors' news goes to. `on_read`: all that came at once was told."""
 
     on_ready: Callable[[int], None]
     on_report: Callable[[int, dict[str, Any], list[Part]], None]
     on_died: Callable[[int, Death], None]
+    on_read: Callable[[], None]
 
 
 class _Executor:
@@ -174,6 +175,7 @@ class Executors:
             self._loop,
             self._folder.path,
             lambda header, buffers: self._on_frame(number, header, buffers),
+            self._listeners.on_read,
         )
         sock, page, tokens, lifeline = channel.child_fds
         settings = Settings(

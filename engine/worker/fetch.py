@@ -120,7 +120,7 @@ class BlockWriter:
         try:
             return path, await asyncio.to_thread(write_parts, path, parts)
         except OSError as error:
-            if error.errno != errno.ENOSPC or not self._spill:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._spill:
                 raise
         path = self._next_path(self._spill)
         return path, await asyncio.to_thread(write_parts, path, parts)
@@ -136,6 +136,9 @@ class BlockWriter:
                 raise
             except OSError:  # another file system, or no hard links there
                 continue
+            if os.path.islink(path):  # it was moved to disk just now: this is no link to the file
+                os.unlink(path)
+                raise FileNotFoundError(theirs)
             return path, True
         path = self._next_path(self._spill if self._spill and self._is_over() else self._store)
         await asyncio.to_thread(shutil.copyfile, theirs, path)

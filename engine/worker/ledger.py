@@ -45,15 +45,15 @@ class Ledger:
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.takings: list[Taking] = []
         self.expected = Expected()
-        self._outbox = Outbox()
+        self.outbox = Outbox()
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     def tell(self, message: Message) -> None:
         """Send the scheduler something that is no report on a task."""
-        self._outbox.add(message)
+        self.outbox.add(message)
 
     def clear(self) -> None:
         """Forget all assignments: nothing of them is reported any more."""
@@ -76,8 +76,9 @@ class Ledger:
         is_small = block.path is None and block.nbytes <= INLINE_LIMIT_BYTES * (stop - start)
         blocks = [block.to_block()] if assignment.inline and is_small else None
         number, group = assignment.assignment, assignment.group.group
-        self._outbox.add_done(
-            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks)
+        self.outbox.add_done(
+            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks),
+            patient=assignment.patient,
         )
         self._close(assignment, [start, stop])
 
@@ -87,13 +88,13 @@ class Ledger:
         """Tasks are done whose results went on from hand to hand, and are not kept."""
         number, group = assignment.assignment, assignment.group.group
         done = SpanDone(number, group, start, stop, 0, seconds, times, None, True)
-        self._outbox.add_done(done)
+        self.outbox.add_done(done)
         self._close(assignment, [start, stop])
 
     def fail(self, assignment: Assignment, index: int, seconds: float, failure: Failure) -> None:
         """A task has failed."""
         group = assignment.group.group
-        self._outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
+        self.outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
         self._close(assignment, [index, index + 1])
 
     def fail_all(self, assignment: Assignment, runs: Runs, failure: Failure) -> None:
@@ -117,7 +118,7 @@ class Ledger:
     ) -> None:
         if runs:
             group = assignment.group.group
-            self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
+            self.outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
             self._close(assignment, runs)
 
     def _close(self, assignment: Assignment, runs: Runs) -> None:
@@ -135,7 +136,7 @@ class Ledger:
         assignment = self.assignments.get(message.assignment)
         if assignment is None:
             # late by a race: all of it was reported before the message came
-            self._outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
+            self.outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
             return None
         taking = Taking(message, assignment.group.group)
         self.takings.append(taking)
@@ -171,7 +172,7 @@ class Ledger:
             self.takings.remove(taking)
             message = taking.message
             runs = runs_.normalize(taking.collected)
-            self._outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
+            self.outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
             assignment = self.assignments.get(message.assignment)
             if assignment is not None:
                 assignment.unwanted += runs_.pairs(message.runs)

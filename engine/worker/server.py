@@ -39,7 +39,15 @@ from ..messages import (
     Turned,
     Welcome,
 )
-from ..transport import Connection, Credentials, Listener, connect, listen
+from ..transport import (
+    Connection,
+    Credentials,
+    Listener,
+    calm_garbage_collector,
+    connect,
+    is_turn_over,
+    listen,
+)
 from .config import WorkerConfig
 from .core import WorkerCore
 from .death import Death
@@ -98,7 +106,7 @@ class WorkerServer:
             config.cwd,
             folder,
             self._logs,
-            Listeners(self._on_ready, self._on_report, self._on_died),
+            Listeners(self._on_ready, self._on_report, self._on_died, self._end_turn),
         )
         self._credentials: Credentials | None = config.read_credentials()
         self._writer = BlockWriter(folder.path, folder.spill, lambda: store.is_over)
@@ -224,10 +232,11 @@ class WorkerServer:
 
     def _turn(self) -> None:
         self._turn_is_due = False
-        for message in self.core.take_sends() if self._scheduler is not None else ():
-            self._send(message)
-        if self._scheduler is not None:
-            self._scheduler.flush()
+        scheduler = self._scheduler
+        if scheduler is not None:
+            sends = self.core.take_sends()
+            if sends and not scheduler.is_closing:  # else `_on_scheduler_lost` is on its way
+                scheduler.send_now(sends)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -240,7 +249,19 @@ class WorkerServer:
         self.core.on_timer(self._loop.time())
         self._perform()
 
+    def _end_turn(self) -> None:
+        """Have the messages leave, now if nothing else is to happen in this turn of the loop."""
+        if is_turn_over(self._loop):
+            self._turn()
+        else:
+            self._turn_soon()
+
     def _perform(self) -> None:
+        """Carry out what the core wants done, and end the turn."""
+        self._carry_out()
+        self._end_turn()
+
+    def _carry_out(self) -> None:
         """Carry out what the core wants done, until it wants nothing more."""
         while effects := self.core.take_effects():
             for effect in effects:
@@ -268,7 +289,6 @@ class WorkerServer:
                         self._run(self._spill(effect))
                     case Unlink():
                         unlink(effect.paths)
-        self._turn_soon()
 
     def _revoke(self, effect: Revoke) -> None:
         taken = self._executors.take_tokens(effect.executor)
@@ -299,7 +319,7 @@ class WorkerServer:
 
     def _on_report(self, executor: int, header: dict[str, Any], buffers: list[Part]) -> None:
         self.core.on_report(executor, header, buffers, self._loop.time())
-        self._perform()
+        self._carry_out()  # and `_end_turn` when all reports of this arrival are in
 
     def _on_died(self, executor: int, death: Death) -> None:
         logger.warning("executor %d has ended: %s", executor, death.signal or death.exit_code)
@@ -415,6 +435,7 @@ async def _serve(config: WorkerConfig, folder: StoreFolder) -> str:
         loop.add_signal_handler(number, server.end, f"{number.name} came")
     try:
         await server.start()
+        calm_garbage_collector()
         return await server.ended
     finally:
         await server.close()

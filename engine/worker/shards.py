@@ -12,7 +12,7 @@ over (`FreeResults`), and then they go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import PeerError, StoreFull
@@ -96,9 +96,20 @@ class ShardDesk:
             return
         gone = {split for start, stop in runs_.pairs(runs) for split in range(start, stop)}
         here.freed |= gone
+        self._keep_only(here, lambda parcel: not gone.issuperset(parcel.splits))
+
+    def lose(self, number: GroupId, split: int) -> None:
+        """The file that shards of a split lay in is gone: they have to be asked for again."""
+        here = self._here.get(number)
+        if here is not None:
+            self._keep_only(here, lambda parcel: split not in parcel.splits)
+
+    def _keep_only(self, here: _Here, is_kept: Callable[[Parcel], bool]) -> None:
         for columns, parcels in list(here.parcels.items()):
-            kept = [parcel for parcel in parcels if not gone.issuperset(parcel.splits)]
-            self._drop(parcel for parcel in parcels if parcel not in kept)
+            kept = [parcel for parcel in parcels if is_kept(parcel)]
+            if len(kept) == len(parcels):
+                continue
+            self._drop(parcel for parcel in parcels if not is_kept(parcel))
             here.parcels[columns] = kept
             here.covered[columns] = {split for parcel in kept for split in parcel.splits}
             if not kept:

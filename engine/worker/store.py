@@ -180,8 +180,8 @@ class Store:
 
     @property
     def is_over(self) -> bool:
-        """Is memory over its limit? Then new files should go to disk."""
-        return self.disk_bytes > 0 and self.nbytes - self._moving_nbytes >= self.limit_bytes
+        """Is memory at its limit? Then new files go to disk at once, however fast they come."""
+        return self.disk_bytes > 0 and self.nbytes >= self.limit_bytes
 
     def _let_move(self, block: StoredBlock) -> None:
         if block.nbytes >= MIN_SPILL_BYTES and self.disk_bytes:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
+DISK = Path("/var/tmp")
+"""Where what does not fit in memory goes, unless TMPDIR names a place: other temporary folders are
+often in memory too."""
 NEEDED_BYTES = 256 << 20
 """Shared memory with less room than this (containers often have 64 MB) is not used."""
 SHARE = 0.9
@@ -66,7 +69,7 @@ def make_store_folder(memory_limit_bytes: int) -> StoreFolder:
     if not in_memory:
         return StoreFolder(str(path), False, room, lock)
     folder = StoreFolder(str(path), True, min(memory_limit_bytes, room), lock)
-    disk = Path(tempfile.gettempdir())
+    disk = _choose_disk()
     with contextlib.suppress(OSError):  # no disk to write to: then all is in memory
         _sweep(disk)
         spill, folder.spill_lock = _make_locked(disk)
@@ -91,6 +94,12 @@ def _choose_base() -> tuple[Path, bool]:
     return Path(tempfile.gettempdir()), False
 
 
+def _choose_disk() -> Path:
+    if os.environ.get("TMPDIR") or not os.access(DISK, os.W_OK | os.X_OK):
+        return Path(tempfile.gettempdir())
+    return DISK
+
+
 def _free_bytes(path: Path) -> int:
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
@@ -98,7 +107,7 @@ def _free_bytes(path: Path) -> int:
 
 def sweep() -> None:
     """Remove the folders of workers of this user that are gone."""
-    for base in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+    for base in {SHARED_MEMORY, Path(tempfile.gettempdir()), _choose_disk()}:
         _sweep(base)
 
 

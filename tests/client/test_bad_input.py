@@ -264,7 +264,10 @@ def test_graphs_that_cannot_be_run(client: Client, refuse: Refuse) -> None:
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        ({"kind": "spiral", "n": 3}, "knows no layer of kind 'spiral'; it knows each, fold, graph"),
+        (
+            {"kind": "spiral", "n": 3},
+            "knows no layer of kind 'spiral'; it knows each, fold, exchange",
+        ),
         ({}, "knows no layer of kind None"),
         ({"kind": ["each"], "n": 3}, r"knows no layer of kind \['each'\]"),
         ({"kind": "each", "n": -1}, "number of tasks is -1"),

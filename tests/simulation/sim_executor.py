@@ -145,6 +145,7 @@ class SimExecutor:
         self._things: dict[int, _Thing] = {}
         self._run: _Run | None = None
         self._files = 0
+        self._spills = False
 
     # --- what the worker does to it ---------------------------------------------------------------
 
@@ -233,6 +234,7 @@ class SimExecutor:
     # --- running ----------------------------------------------------------------------------------
 
     def _begin(self, header: dict[str, Any], buffers: list[Blob]) -> None:
+        self._spills = header["spill"]
         start, stop = header["start"], header["stop"]
         run = self._run = _Run(header["piece"], start, stop)
         run.began = run.flush_at = self._world.now
@@ -439,7 +441,7 @@ class SimExecutor:
 
     def _write(self, parts: list[Blob]) -> tuple[str, list[int]]:
         self._files += 1
-        path = f"{self.label}-{self._files}"
+        path = f"{'on disk/' if self._spills else ''}{self.label}-{self._files}"
         self._disk[path] = parts
         return path, [0, len(parts[0]), 64 + len(parts[0]), sum(map(len, parts[1:]))]
 

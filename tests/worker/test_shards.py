@@ -152,6 +152,9 @@ def test_executors_write_to_disk_when_shared_memory_is_full(
     (block,), _, failures = packer.pack(1, "f", 0, [np.arange(100_000)], True)
     assert not failures and block[3].startswith(str(folders[1]))
     assert same(values.load_value(files.map_parts(block[3], block[4])), np.arange(100_000))
+    packer.spills = True
+    (block,), _, _ = packer.pack(1, "f", 1, [np.arange(100_000)], True)
+    assert block[3] == str(folders[1] / "x1-2")
     _, _, (failure,) = Packer(str(folders[0]), "x1").pack(1, "f", 0, [np.arange(100_000)], True)
     assert failure["kind"] == "store"
 
@@ -170,6 +173,20 @@ def test_links_to_what_was_moved_to_disk_are_links_to_the_file(tmp_path: Path) -
     assert parcel.path and os.stat(parcel.path).st_nlink == 1
     assert (parcel.output, parcel.end, parcel.splits, parcel.nbytes) == (0, 2, [4], 0)
     assert as_thing(parcel).get_shard(0, 1) == values.dump_blob(2)[0]
+
+
+def test_a_file_that_is_moved_while_it_is_linked_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to the link would lead nowhere as soon as its owner drops the result."""
+    (tmp_path / "s-1").write_bytes(b"result")
+    (tmp_path / "x1-1").symlink_to(tmp_path / "s-1")
+    (tmp_path / "ours").mkdir()
+    monkeypatch.setattr("os.path.realpath", lambda path: path)  # as it was a moment before
+    writer = BlockWriter(str(tmp_path / "ours"))
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(writer.take_file(GROUP, [0, 1, True, str(tmp_path / "x1-1"), [0, 6]]))
+    assert not list((tmp_path / "ours").iterdir())
 
 
 # --- the worker's decisions -------------------------------------------------------------------
@@ -275,6 +292,30 @@ def test_shards_go_when_the_splits_are_over_and_late_ones_are_not_taken() -> Non
     shell.core.put_shards([parcel_of([0], 0, 2)])
     shell.handle(FreeResults(GROUP, [4, 5]))
     assert shell.core.store.nbytes == 0
+
+
+def test_a_second_copy_is_not_kept() -> None:
+    shell = make_shell()
+    shell.core.put_shards([parcel_of([0, 1], 0, 2)])
+    before = shell.core.store.nbytes
+    shell.core.put_shards([Parcel(GROUP, [1], 0, 2, [], "second", [0, 24, 64, 100])])
+    shell.perform()
+    assert shell.core.store.nbytes == before and shell.unlinked == ["second"]
+
+
+def test_shards_whose_file_is_gone_are_asked_for_again() -> None:
+    """Else the merge would come back here, and back again, for ever."""
+    shell = make_shell()
+    file = Parcel(GROUP, [0, 1, 2, 3], 0, 2, [], "file", [0, 24, 64, 100])
+    shell.core.put_shards([file])
+    shell.handle(span(1, GROUP, 4, 5, holders=holders((0, 4, 8))))
+    (number,) = shell.executors
+    shell.claim(number)
+    shell.report(number, over=True, gone=[GROUP, 0])
+    (returned,) = [m for m in shell.sent if isinstance(m, SpanReturned)]
+    assert returned.missing == [[GROUP, 0, WORKER]] and shell.core.store.nbytes == 0
+    shell.handle(span(2, GROUP, 4, 5, holders=holders((0, 4, 8))))
+    assert [fetch.runs for fetch in shell.pulls] == [[0, 4]]
 
 
 def test_a_split_is_pushed_to_the_others_when_it_is_done() -> None:

@@ -20,6 +20,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     disk.mkdir()
     monkeypatch.setattr(storefolder, "SHARED_MEMORY", shared)
     monkeypatch.setattr(storefolder.tempfile, "gettempdir", lambda: str(disk))
+    monkeypatch.setattr(storefolder, "DISK", disk)
     monkeypatch.setattr(storefolder, "_free_bytes", lambda path: 10 << 30)
     return shared, disk
 
