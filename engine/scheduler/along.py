@@ -34,7 +34,8 @@ MAX_ALONG = 1 << 12
 """A worker is sent about so many tasks of explicit graphs along at most."""
 
 MOVING_S = 1e-3
-"""A task goes along only if moving the inputs that lie elsewhere takes less than this."""
+"""A task goes along only if moving the inputs that lie elsewhere takes less than this, where moving
+takes longest."""
 
 
 class _Closure:
@@ -114,7 +115,7 @@ class _Closure:
             if far and self.worker.peer in producer.holders:
                 far -= producer.holders[self.worker.peer]
             nbytes += producer.bytes_of(len(far))
-        return nbytes < MOVING_S * self.ledger.limits.bandwidth
+        return nbytes * self.ledger.placement.distances.slowest_byte_s() < MOVING_S
 
 
 def _goes_with(consumer: Group, producer: Group) -> bool:
