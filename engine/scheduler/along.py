@@ -37,7 +37,8 @@ PROBE = 16
 """While nothing is known of a group, so many of its tasks go along for each slot."""
 
 MOVING_S = 1e-3
-"""A task goes along only if moving the inputs that lie elsewhere takes less than this."""
+"""A task goes along only if moving the inputs that lie elsewhere takes less than this, where moving
+takes longest."""
 
 
 class _Closure:
@@ -117,7 +118,7 @@ class _Closure:
             if far and self.worker.peer in producer.holders:
                 far -= producer.holders[self.worker.peer]
             nbytes += producer.bytes_of(len(far))
-        return nbytes < MOVING_S * self.ledger.limits.bandwidth
+        return nbytes * self.ledger.placement.distances.slowest_byte_s() < MOVING_S
 
 
 def _goes_with(consumer: Group, producer: Group) -> bool:

@@ -49,6 +49,11 @@ class Estimate:
         self.value = value
         self._count = 0
 
+    @property
+    def is_seen(self) -> bool:
+        """Return whether anything was taken in."""
+        return self._count > 0
+
     def learn(self, seen: float) -> None:
         """Take in what was seen."""
         self._count += 1
@@ -73,6 +78,11 @@ class Distances:
             latency.learn(seconds)
         else:
             self._byte_s[level].learn(max(seconds - latency.value, seconds / 4) / nbytes)
+
+    def slowest_byte_s(self) -> float:
+        """Return how many seconds a byte takes where it takes longest, of what was seen so far."""
+        seen = [estimate.value for estimate in self._byte_s if estimate.is_seen]
+        return max(seen, default=self._byte_s[0].value)
 
     def seconds(self, one: Worker, other: Worker, nbytes: int) -> float:
         """Return how long moving so many bytes is expected to take."""

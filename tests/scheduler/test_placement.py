@@ -51,12 +51,14 @@ def test_workers_are_as_far_apart_as_their_paths(one: str, other: str, level: in
 def test_bandwidth_and_latency_are_learned_by_level() -> None:
     here, near, far = make_worker("s/r/h"), make_worker("s/r/i"), make_worker("t/r/h")
     distances = Distances(1e9)
+    assert distances.slowest_byte_s() == 1e-9  # nothing was seen
     for _ in range(60):
         distances.learn(here, far, 10_000_000, 1.01)
         distances.learn(here, far, 100, 0.01)
     assert distances.seconds(here, far, 10_000_000) == pytest.approx(1.01, rel=0.05)
     assert distances.seconds(here, far, 0) == pytest.approx(0.01, rel=0.05)
     assert distances.seconds(here, near, 10**9) == pytest.approx(LATENCY_S + 1.0)
+    assert distances.slowest_byte_s() == pytest.approx(1e-7, rel=0.05)
 
 
 def test_one_strange_report_does_not_turn_an_estimate_over() -> None:
