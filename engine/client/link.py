@@ -29,6 +29,7 @@ from ..messages import (
     HoldersGiven,
     LogsGiven,
     Message,
+    MetadataGiven,
     SnapshotTaken,
     StatusGiven,
     Turned,
@@ -48,7 +49,7 @@ IDLE_S = 30.0
 
 _ANSWERS = (
     Accepted, AddressFound, DatasetGiven, DatasetsListed, Declined, HoldersGiven, LogsGiven,
-    SnapshotTaken, StatusGiven, WorkersPicked,
+    MetadataGiven, SnapshotTaken, StatusGiven, WorkersPicked,
 )  # fmt: skip
 
 

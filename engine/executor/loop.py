@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, BinaryIO
 
-from . import frames
+from . import context, frames
 from .calls import (
     CUT,
     EXHAUSTED,
@@ -118,7 +118,7 @@ class Executor:
                 case "run":
                     self._take_things(header["things"], header["drop"], buffers)
                     if self._claim(header["piece"]):
-                        self._run_piece(header, buffers)
+                        self._run_given(header, buffers)
                 case "define":
                     self._define(header, buffers)
                 case "drop":
@@ -164,6 +164,18 @@ class Executor:
         return self._token == piece
 
     # --- running ---------------------------------------------------------------------------------
+
+    def _run_given(self, header: dict[str, Any], buffers: list[Part]) -> None:
+        """Run a piece with the resources that the worker has dealt out to it, if any."""
+        resources = header.get("resources")
+        if resources is None:
+            self._run_piece(header, buffers)
+            return
+        context.begin(resources)
+        try:
+            self._run_piece(header, buffers)
+        finally:
+            context.end()
 
     def _run_piece(self, header: dict[str, Any], buffers: list[Part]) -> None:
         group = header["group"]

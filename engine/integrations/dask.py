@@ -31,9 +31,9 @@ from dask._task_spec import (
 from dask.sizeof import sizeof
 
 from ..client.blame import find_culprit
-from ..client.client import check_options
 from ..client.functions import LIMIT_BYTES, FunctionTable, PickledFunction, size_text
 from ..client.futures import Future
+from ..client.options import check_options
 from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge
 from ..executor import values

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ..client.client import Client, check_options
+from ..client.client import Client
 from ..client.functions import name_of
 from ..client.futures import Future, Futures
+from ..client.options import check_options
 from ..client.waiting import check_timeout, deadline_of
 from ..errors import ConnectionClosed, InvalidArgument
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..messages import DefineGroup, ForgetGroup, RunSpan
+from ..options import FOR_WORKERS
 from .graph import Graph
 from .groups import Assignment, Group
 from .layers import Each
@@ -50,7 +51,8 @@ def define(ledger: Ledger, group: Group, worker: Worker) -> None:
     for digest in digests:
         worker.blob_uses[digest] = worker.blob_uses.get(digest, 0) + 1
     wire = group.layer.wire
-    ledger.outbox.send(worker.peer, DefineGroup(group.id, group.name, wire, new))
+    options = {name: group.options[name] for name in FOR_WORKERS if name in group.options}
+    ledger.outbox.send(worker.peer, DefineGroup(group.id, group.name, wire, new, options))
 
 
 def undefine(ledger: Ledger, group: Group) -> None:

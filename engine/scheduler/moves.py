@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyroaring import BitMap
 
 from ..messages import Failure
+from .restrictions import lend
 from .runs import runs_of, set_of
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def _enter_assignment(ledger: Ledger, group: Group, assignment: Assignment, coun
     worker.assignments[assignment.id] = assignment
     worker.tasks += count
     worker.load_s += count * assignment.task_s
+    if group.restriction is not None:
+        lend(worker, group, count)
     ledger.placement.on_worker_changed(worker)
 
 
@@ -164,6 +167,8 @@ def _leave_assignment(ledger: Ledger, group: Group, assignment: Assignment, task
         assert tasks.issubset(left), f"{assignment} does not have {runs_of(tasks)}"
         left -= tasks
     worker.tasks -= count
+    if group.restriction is not None:
+        lend(worker, group, -count)
     worker.load_s = worker.load_s - count * assignment.task_s if worker.tasks else 0.0
     if not left:
         del ledger.assignments[assignment.id]

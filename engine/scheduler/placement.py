@@ -13,6 +13,7 @@ with the number of workers, tasks or finished groups.
   share of what is ready.
 - Place: tasks whose inputs the worker has; else the holder of the inputs, if waiting for it is
   shorter than moving them.
+- Groups that may not run anywhere are kept apart: restrictions.py.
 
 Law: pure; it changes nothing but its own indices. It reads groups and workers, no messages, no
 clock.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import GroupId, PeerId
+from .restrictions import Restrictions
 from .runs import first_run
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class Placement:
         # Workers that have more tasks than slots.
         self.queueing: dict[PeerId, Worker] = {}
         self._served: dict[PeerId, float] = {}
+        self.restrictions = Restrictions()
 
     # --- indices --------------------------------------------------------------------------------
 
@@ -93,6 +96,9 @@ class Placement:
     def on_ready(self, group: Group) -> None:
         """A group has ready tasks."""
         if group.is_queued:
+            return
+        if group.restriction is not None:
+            self.restrictions.on_ready(group)
             return
         group.is_queued = True
         queue = self._queues.get(group.owner)
@@ -106,10 +112,16 @@ class Placement:
         """A worker has joined."""
         self.total_slots += worker.slots
         self.worker_count += 1
-        self.on_worker_changed(worker)
+        self._index(worker)
+        self.restrictions.on_worker_added(worker)
 
     def on_worker_changed(self, worker: Worker) -> None:
         """A worker has more or fewer tasks than before."""
+        self._index(worker)
+        if worker.restrictions:
+            self.restrictions.on_worker_changed(worker)
+
+    def _index(self, worker: Worker) -> None:
         peer, tasks = worker.peer, worker.tasks
         if tasks < worker.slots:
             self._free[peer] = worker
@@ -134,6 +146,7 @@ class Placement:
         self._free.pop(worker.peer, None)
         self._room.pop(worker.peer, None)
         self.queueing.pop(worker.peer, None)
+        self.restrictions.on_worker_gone(worker)
 
     def on_client_gone(self, peer: PeerId) -> None:
         """A client has left; groups of it that others hold stay where they are."""
@@ -167,10 +180,17 @@ class Placement:
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]
 
+    def served_of(self, owner: PeerId) -> float:
+        """Return how much a client has been served, in expected seconds of work."""
+        return self._served.get(owner, 0.0)
+
     # --- decisions ------------------------------------------------------------------------------
 
     def next_span(self, ledger: Ledger) -> Plan | None:
         """Return what to hand out next, None if nothing is ready or no worker has room."""
+        limited = self.restrictions.find_span(self, ledger) if self.restrictions.open else None
+        if limited is not None:
+            return self._plan(*limited)
         if not self._free and not self._room:
             return None
         group = self.find_ready()
@@ -184,15 +204,19 @@ class Placement:
             worker = next(iter(self._room.values()))
         if self.worker_count > 1 and group.layer.has_inputs:
             worker, tasks = self._weigh(ledger, group, worker)
-            start, stop = first_run(tasks, self._length(group, worker))
+            start, stop = first_run(tasks, self.length_of(group, worker))
         else:
-            start, stop = first_run(group.ready, self._length(group, worker))
+            start, stop = first_run(group.ready, self.length_of(group, worker))
+        return self._plan(group, worker, start, stop)
+
+    def _plan(self, group: Group, worker: Worker, start: int, stop: int) -> Plan:
         mean = group.mean_s()
         task_s = self.queue_s if mean is None else max(mean, MIN_TASK_S)
-        self._served[group.owner] += (stop - start) * (GUESS_S if mean is None else task_s)
+        served = (stop - start) * (GUESS_S if mean is None else task_s)
+        self._served[group.owner] = self._served.get(group.owner, 0.0) + served
         return Plan(group, worker, start, stop, task_s)
 
-    def _length(self, group: Group, worker: Worker) -> int:
+    def length_of(self, group: Group, worker: Worker) -> int:
         """Return how long a span of a group may be on a worker."""
         mean, slots = group.mean_s(), worker.slots
         per_slot, least = 1, 1
@@ -200,6 +224,8 @@ class Placement:
             task_s = max(mean, MIN_TASK_S)
             per_slot = max(1, min(int(self.span_s / task_s), group.grown, self.max_span))
             least = max(1, int(LEAST_SPAN_S / task_s))
+        if hint := group.options.get("span"):
+            per_slot, least = min(max(per_slot, hint[0]), hint[1]), max(least, hint[0])
         free = slots - worker.tasks
         length = free if per_slot == 1 and free > 0 else per_slot * slots
         if self.worker_count > 1:

@@ -38,6 +38,8 @@ def rebalance(ledger: Ledger) -> None:
                 break
             if assignment.is_asked or not _is_late(ledger, assignment):
                 continue
+            if assignment.group.restriction is not None:  # it may run nowhere else
+                continue
             left = assignment.left
             count = min(wanted, len(left))
             tail = clip(left, left[len(left) - count], assignment.stop)

@@ -29,6 +29,7 @@ from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, WAITING, drop_claim,
 from .news import tell_done, tell_failed, tell_reopened
 from .peers import Client, Worker
 from .release import forget, settle, settle_inputs
+from .restrictions import find_stranded
 from .runs import clip, runs_of
 
 Work: TypeAlias = list[tuple[Group, BitMap]]
@@ -289,10 +290,14 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
         work += remove_claim(ledger, group, worker, held.copy(), lost, tell=False)
     for number in worker.knows:
         ledger.groups[number].known_by.pop(worker.peer)
+    stranded = find_stranded(worker)
     ledger.placement.on_worker_gone(worker)
     del ledger.workers[worker.peer]
     ledger.outbox.forget_peer(worker.peer)
     _lose_expected(ledger, worker, reason)
+    for group, tasks in stranded:
+        text = f"worker {worker.name} left before it had run this: {reason}"
+        fail(ledger, group, tasks, {"kind": "departed", "text": text, "worker": worker.name})
     for group, tasks, failure in given_up:
         fail(ledger, group, tasks & group.waiting, failure)
     await_inputs(ledger, work)

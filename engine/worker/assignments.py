@@ -17,6 +17,7 @@ from ..errors import PeerError
 from ..executor.inputs import take_levels
 from ..ids import AssignmentId, Digest, GroupId
 from ..messages import Blob, Runs, RunSpan
+from ..resources import Ask, check_ask
 from . import runs as runs_
 
 TARGET_S = 0.010
@@ -33,7 +34,13 @@ class WorkGroup:
     """A group: its layer, the blobs that it names, chunks of its items, and what was learned
     about its tasks."""
 
-    def __init__(self, group: GroupId, name: str, layer: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        group: GroupId,
+        name: str,
+        layer: dict[str, Any],
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.group = group
         self.name = name
         self.layer = layer
@@ -45,6 +52,17 @@ class WorkGroup:
         """Mean time per task as an executor spends it, everything included."""
         self.length = FIRST_LENGTH
         """Length of the longest piece that was measured, or the first guess."""
+        options = options or {}
+        self.resources: Ask = check_ask(options["resources"]) if options.get("resources") else {}
+        self.timeout_s: float | None = options.get("timeout")
+        self.once = bool(options.get("once"))
+        """One task for each executor."""
+        self._span: list[int] | None = options.get("span")
+
+    @property
+    def is_limited(self) -> bool:
+        """May its tasks not begin on any executor at any time?"""
+        return bool(self.resources) or self.once
 
     def get_chunk(self, position: int, number: int) -> tuple[int, Blob]:
         """Return the thing's number and the content of a chunk of items."""
@@ -64,12 +82,16 @@ class WorkGroup:
 
     def pick_length(self, queued: int, slots: int) -> int:
         """Return how many tasks the next piece shall have, of `queued` ones."""
+        if self.is_limited:
+            return 1
+        least, most = self._span or (1, queued)
         if self.mean_s is None:
-            return FIRST_LENGTH
+            return min(max(FIRST_LENGTH, least), queued)
         mean = max(self.mean_s, 1e-8)
         target = int(TARGET_S / mean)
         share = max(-(-queued // slots), int(LEAST_S / mean))
-        return max(1, min(target, share, self.length * GROWTH, queued))
+        length = max(1, min(target, share, self.length * GROWTH))
+        return min(max(length, least), most, queued)
 
     def wire_layer(self) -> dict[str, Any]:
         """Return the layer as an executor takes it: digests in hexadecimal."""

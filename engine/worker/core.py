@@ -27,8 +27,10 @@ from ..messages import (
     RunSpan,
     TakeBack,
 )
+from ..resources import Offer
 from . import runs as runs_
 from .assignments import Assignment
+from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .effects import Effect, Revoke, Unlink
 from .fetchplan import FetchPlan, rows_of
@@ -54,7 +56,15 @@ class Death:
 class WorkerCore:
     """State and decisions of one worker."""
 
-    def __init__(self, worker: PeerId, name: str, slots: int, store: Store) -> None:
+    def __init__(
+        self,
+        worker: PeerId,
+        name: str,
+        slots: int,
+        store: Store,
+        resources: Offer | None = None,
+    ) -> None:
+        """`resources`: what it deals out to tasks."""
         self.name = name
         self.store = store
         self._effects: list[Effect] = []
@@ -62,7 +72,10 @@ class WorkerCore:
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
         self._restart: int | None = None
-        self._dispatcher = Dispatcher(slots, self._groups, store, self._ledger, self._effects)
+        self._dispatcher = Dispatcher(
+            slots, self._groups, store, self._ledger, self._effects, resources or {}
+        )
+        self._deadlines = Deadlines(self._dispatcher, self._effects, name)
 
     # --- for the shell -------------------------------------------------------------------------
 
@@ -97,11 +110,13 @@ class WorkerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        return self._dispatcher.next_wakeup()
+        due = [self._dispatcher.next_wakeup(), self._deadlines.next_wakeup()]
+        return min((time for time in due if time is not None), default=None)
 
     def on_timer(self, now: float) -> None:
         """The time that `next_wakeup` gave has come."""
         self._dispatcher.on_timer(now)
+        self._deadlines.on_timer(now)
 
     def handle(self, message: Message, now: float) -> None:
         """Take a message of the scheduler.
@@ -117,6 +132,7 @@ class WorkerCore:
                 self._sweep()
             case DefineGroup():
                 self._groups.define(message)
+                self._deadlines.is_used |= "timeout" in message.options
             case ForgetGroup():
                 self._forget(message.group)
             case TakeBack():
@@ -263,6 +279,12 @@ class WorkerCore:
         self._dispatcher.on_cut(executor, number, page_piece, page_index, now)
         self._dispatcher.dispatch(now)
 
+    def on_page(
+        self, executor: int, number: int, page_piece: int, page_index: int, now: float
+    ) -> None:
+        """Answer to `ReadPage`: what the executor's page says now."""
+        self._deadlines.on_page(executor, number, page_piece, page_index, now)
+
     def on_report(
         self, executor: int, header: dict[str, Any], buffers: list[Part], now: float
     ) -> None:
@@ -334,13 +356,18 @@ class WorkerCore:
         slot = self._dispatcher.slots.pop(executor, None)
         if slot is None:
             return
-        self._dispatcher.spawn()
+        self._dispatcher.replace(slot)
         if slot.queued is not None:
             queued = slot.queued
             self._dispatcher.put_back(queued.assignment, [queued.start, queued.stop])
         piece = slot.running
         if piece is not None and piece.at < piece.stop:
             rest = [piece.at, piece.stop]
+            overdue = self._deadlines.find_overdue(slot, death.page_piece, death.page_index)
+            if overdue is not None:
+                index, seconds, failure = overdue
+                self._ledger.fail(piece.assignment, index, seconds, failure)
+                _, rest = runs_.split(rest, [index, index + 1])
             if slot.is_doomed:
                 self._dispatcher.put_back(piece.assignment, rest)
             else:

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import deque
 
 from ..messages import Runs
+from ..resources import Grant, Offer
 from . import runs as runs_
 from .assignments import Assignment, Needs
 from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .limited import Limited
 from .slots import Piece, Slot
 from .store import Store, StoredBlock
 
@@ -28,7 +30,13 @@ class Dispatcher:
     """Executors by number, and the assignments that are ready to run, first come first."""
 
     def __init__(
-        self, slots: int, groups: Groups, store: Store, ledger: Ledger, effects: list[Effect]
+        self,
+        slots: int,
+        groups: Groups,
+        store: Store,
+        ledger: Ledger,
+        effects: list[Effect],
+        offer: Offer,
     ) -> None:
         self.slots: dict[int, Slot] = {}
         self._groups = groups
@@ -36,6 +44,7 @@ class Dispatcher:
         self._ledger = ledger
         self._effects = effects
         self._ready: deque[Assignment] = deque()
+        self._limited = Limited(offer)
         self._pieces = 0
         self._executors = 0
         for _ in range(slots):
@@ -47,6 +56,11 @@ class Dispatcher:
         self.slots[self._executors] = Slot(self._executors)
         self._effects.append(Spawn(self._executors))
 
+    def replace(self, gone: Slot) -> None:
+        """Have an executor started in the place of one that has ended."""
+        self.spawn()
+        self._limited.on_replaced(gone, self._executors)
+
     def kill(self, slot: Slot) -> None:
         """Have an executor killed: nobody will be blamed."""
         if not slot.is_doomed:
@@ -56,6 +70,7 @@ class Dispatcher:
     def clear(self) -> None:
         """Forget all work."""
         self._ready.clear()
+        self._limited.clear()
         for slot in self.slots.values():
             slot.running = slot.queued = None
 
@@ -63,18 +78,29 @@ class Dispatcher:
 
     def add(self, assignment: Assignment) -> None:
         """An assignment has all its inputs here."""
-        self._ready.append(assignment)
+        if assignment.group.is_limited:
+            self._limited.add(assignment)
+        else:
+            self._ready.append(assignment)
 
     def put_back(self, assignment: Assignment, runs: Runs) -> None:
         """Tasks were not begun after all: queue them again, unless they are being taken back."""
         runs = self._ledger.collect(assignment, runs)
         if runs:
             assignment.put_back(runs)
-            if assignment not in self._ready:
+            if assignment.group.is_limited:
+                self._limited.add(assignment)
+            elif assignment not in self._ready:
                 self._ready.appendleft(assignment)
 
     def dispatch(self, now: float) -> None:
         """Give every executor a piece to run and one to run next, as far as there is work."""
+        if self._limited.is_used:
+            self._limited.dispatch(
+                self.slots,
+                self._pick_slot,
+                lambda assignment, slot, grant: self._begin(assignment, slot, now, grant),
+            )
         while self._ready:
             assignment = self._ready[0]
             if not assignment.queued:
@@ -95,29 +121,35 @@ class Dispatcher:
                 spare = spare or slot
         return spare
 
-    def _begin(self, assignment: Assignment, slot: Slot, now: float) -> None:
+    def _begin(
+        self, assignment: Assignment, slot: Slot, now: float, grant: Grant | None = None
+    ) -> Piece | None:
         group = assignment.group
         start, stop = assignment.take(group.pick_length(assignment.queued, len(self.slots)))
         if self._groups.find(group.group) is not group:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
-            return
+            return None
         needs = assignment.needs(start, stop)
         lost = self.find_lost(needs)
         if lost:
             missing = rows_of(lost, self._ledger.worker)
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
-            return
+            return None
         self._pieces += 1
         piece = Piece(self._pieces, assignment, start, stop, now)
         definition = slot.define(group, self._groups.blobs)
         if definition is not None:
             self._effects.append(definition)
-        self._effects.append(slot.compose(piece, self._find_blocks(needs), group.get_chunk))
+        frame = slot.compose(piece, self._find_blocks(needs), group.get_chunk)
+        if grant:
+            frame.header["resources"] = grant
+        self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:
             slot.queued = piece
+        return piece
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""
@@ -145,9 +177,10 @@ class Dispatcher:
         for slot in self.slots.values():
             if not idle:
                 return
-            if slot.queued is not None and not slot.queued.is_disputed:
-                slot.queued.is_disputed = True
-                self._effects.append(Revoke(slot.executor, slot.queued.number))
+            queued = slot.queued
+            if queued is not None and not queued.is_disputed and not queued.assignment.group.once:
+                queued.is_disputed = True
+                self._effects.append(Revoke(slot.executor, queued.number))
                 idle -= 1
 
     def on_revoked(self, executor: int, number: int, taken: bool) -> None:

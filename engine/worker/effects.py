@@ -42,6 +42,14 @@ class Cut:
 
 
 @dataclass(slots=True)
+class ReadPage:
+    """Read the page of an executor that runs this piece. Answer: `on_page`."""
+
+    executor: int
+    piece: int
+
+
+@dataclass(slots=True)
 class Kill:
     """Kill an executor. Answer: `on_executor_died`, as for any death."""
 
@@ -74,4 +82,4 @@ class Unlink:
     paths: list[str]
 
 
-Effect: TypeAlias = SendFrame | Revoke | Cut | Kill | Spawn | Fetch | Unlink
+Effect: TypeAlias = SendFrame | Revoke | Cut | ReadPage | Kill | Spawn | Fetch | Unlink

@@ -40,7 +40,7 @@ from ..messages import (
 from ..transport import Connection, Credentials, Listener, connect, listen
 from .config import WorkerConfig
 from .core import Death, WorkerCore
-from .effects import Cut, Fetch, Kill, Revoke, SendFrame, Spawn, Unlink
+from .effects import Cut, Fetch, Kill, ReadPage, Revoke, SendFrame, Spawn, Unlink
 from .executors import Executors, Listeners
 from .fetch import BlockWriter, Fetcher
 from .logs import Logs
@@ -69,7 +69,8 @@ class WorkerServer:
         self._folder = folder
         limit = int(config.memory_limit_bytes * STORE_SHARE)
         store = Store(min(limit, folder.limit_bytes) if folder.in_memory else folder.limit_bytes)
-        self.core = WorkerCore(0, config.name, config.cores, store)
+        self._resources = config.find_resources()
+        self.core = WorkerCore(0, config.name, config.cores, store, self._resources)
         self._logs = Logs(config.name)
         self._executors = Executors(
             config.name,
@@ -150,6 +151,7 @@ class WorkerServer:
             "python": platform.python_version(),
             "version": _version(),
             "executors": config.cores,
+            "resources": self._resources,
         }
 
     # --- the scheduler ---------------------------------------------------------------------------
@@ -228,6 +230,10 @@ class WorkerServer:
                     case Cut():
                         self._executors.write_cut(effect.executor, effect.piece)
                         self._loop.call_later(CUT_WAIT_S, self._after_cut, effect)
+                    case ReadPage():
+                        page = self._executors.read_page(effect.executor)
+                        now = self._loop.time()
+                        self.core.on_page(effect.executor, effect.piece, *page, now)
                     case Kill():
                         self._executors.kill(effect.executor)
                     case Spawn():

@@ -592,7 +592,7 @@ def test_bad_input_changes_nothing(client: Client) -> None:
         client.submit(square, threading.Lock())
     with pytest.raises(InvalidArgument, match="map needs an iterable"):
         client.map(square)
-    with pytest.raises(InvalidArgument, match="retries is not negative"):
+    with pytest.raises(InvalidArgument, match="retries is -1"):
         client.submit(square, 1, retries=-1)
     with pytest.raises(InvalidArgument, match="priority is a whole number"):
         client.map(square, range(3), priority="high")  # type: ignore[arg-type]
