@@ -71,7 +71,7 @@ class WorkerCore:
         self._groups = Groups()
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
-        self._restart: int | None = None
+        self._restarts: list[int] = []
         self._dispatcher = Dispatcher(
             slots, self._groups, store, self._ledger, self._effects, resources or {}
         )
@@ -261,9 +261,10 @@ class WorkerCore:
         if slot is None or slot.is_doomed:
             return  # it is to be killed
         slot.is_ready = True
-        if self._restart is not None and all(s.is_open for s in self.slots):
-            self._ledger.tell(ExecutorsRestarted(self._restart))
-            self._restart = None
+        if self._restarts and all(s.is_open for s in self.slots):
+            for request in self._restarts:  # a second one may have come before all were back
+                self._ledger.tell(ExecutorsRestarted(request))
+            self._restarts.clear()
         self._dispatcher.dispatch(now)
 
     def on_revoked(self, executor: int, number: int, taken: bool, now: float) -> None:
@@ -411,7 +412,7 @@ class WorkerCore:
         self._dispatcher.dispatch(now)
 
     def _restart_all(self, request: int) -> None:
-        self._restart = request
+        self._restarts.append(request)
         self._ledger.clear()
         self._plan.clear()
         self._groups.clear()

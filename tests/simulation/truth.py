@@ -32,6 +32,7 @@ class GroupTruth:
     def __init__(self, group: int, function: Function | None, options: dict[str, Any]) -> None:
         self.group = group
         self.function = function
+        self.options = options
         self.retries = int(options.get("retries", 0))
         self.allowed = int(options.get("allowed_failures", 2))
         self.is_data = function is None
@@ -56,6 +57,7 @@ class Truth:
         self.groups: dict[int, GroupTruth] = {}
         self.raised: Counter[Key] = Counter()
         self.crashed: Counter[Key] = Counter()
+        self.overran: Counter[Key] = Counter()
         self.begun: Counter[int] = Counter()
         self.finished: Counter[int] = Counter()
         """Tasks that executors began, and that they finished, by group."""
@@ -143,7 +145,11 @@ class Truth:
         truth = self.groups[origin_group]
         match failure["kind"]:
             case "raised":
-                is_right = self.raised[origin_group, origin] > truth.retries
+                tried = self.raised[origin_group, origin] + self.overran[origin_group, origin]
+                is_right = tried > truth.retries
+            case "timeout":
+                tried = self.raised[origin_group, origin] + self.overran[origin_group, origin]
+                is_right = tried > truth.retries and truth.options.get("timeout") is not None
             case "crashed":
                 losses = self.crashed[origin_group, origin] + self.lost_workers
                 is_right = losses + self.killed_executors > truth.allowed

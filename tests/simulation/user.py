@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from cellspan.engine.ids import digest_of
+from cellspan.engine.codec import content_digest
+from cellspan.engine.ids import digest_of, make_shared_id
 from cellspan.engine.messages import Blob, ExtendGroup, SubmitGroup
 
 from . import work
 from .sim_client import DONE, FAILED, PENDING, Mirror, SimClient
+from .sim_worker import HOST
 from .work import Deps, Function
 
 
 class Habits:
     """`tasks`: largest group; `mean_s`: mean durations are drawn around it; `raises`, `crashes`:
     every so-many-th task does, 0 for none; `may_undo`: releases, cancels, retries; `large`: also
-    large results.
+    large results; `has_options`: restrictions, time limits, shared work.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Habits:
         crashes: int = 0,
         may_undo: bool = True,
         large: bool = True,
+        has_options: bool = False,
     ) -> None:
         self.tasks = tasks
         self.mean_s = mean_s
@@ -41,6 +44,7 @@ class Habits:
         self.crashes = crashes
         self.may_undo = may_undo
         self.large = large
+        self.has_options = has_options
 
 
 class User:
@@ -66,6 +70,8 @@ class User:
                 (1.5, self.release_some), (0.7, self.release_group), (0.6, self.cancel_some),
                 (0.8, self.retry_some),
             ]  # fmt: skip
+        if self.habits.has_options:
+            choices.append((2, self.map_shared))
         weights = [weight for weight, _ in choices]
         self.random.choices([action for _, action in choices], weights)[0]()
         self.client.flush()
@@ -96,7 +102,44 @@ class User:
             options["allowed_failures"] = self.random.randint(0, 3)
         if self.random.random() < 0.3:
             options["priority"] = self.random.randint(-2, 2)
+        return options | self.draw_restrictions() if self.habits.has_options else options
+
+    def draw_restrictions(self) -> dict[str, Any]:
+        """Draw where tasks may run, with what, and how long."""
+        random, options = self.random, dict[str, Any]()
+        if random.random() < 0.4:
+            names = random.sample(["GPU", "scratch", "tape"], random.randint(1, 2))
+            amounts = {"GPU": [1, 1, 2], "scratch": [0.5, 1, 2.5, 4], "tape": [1, 2]}
+            options["resources"] = {name: random.choice(amounts[name]) for name in names}
+        if random.random() < 0.2:
+            options["workers"] = random.choice([[HOST], ["w1", HOST], [HOST, "nobody"]])
+        if random.random() < 0.3:
+            options["timeout"] = self.habits.mean_s * 10 ** random.uniform(-0.5, 1.5)
+        if random.random() < 0.2:
+            least = random.randint(1, 20)
+            options["span"] = [least, least + random.randint(0, 20)]
         return options
+
+    def map_shared(self) -> None:
+        """A map that others may have submitted, too: all follows from a small number."""
+        number = self.random.randint(1, 6)
+        function = Function(number << 40, self.habits.mean_s, raises=self.habits.raises)
+        options = {"resources": {"GPU": 1}} if number == 1 else {}
+        n, client = 5 * number, self.client
+        blob = function.to_blob()
+        layer = {"kind": "each", "n": n, "function": digest_of(blob), "args": [["range", 3, 2]],
+                 "names": []}  # fmt: skip
+        group = make_shared_id(content_digest(layer, options))
+        if group in client.groups:
+            return
+        mirror = client.groups[group] = Mirror(group, "each")
+        mirror.wants_all = True
+        if group not in client.truth.groups:
+            client.truth.add_each(group, function, n, [["range", 3, 2]], options)
+        mirror.grow(n)
+        client.say(
+            SubmitGroup(group, f"shared-{number}", layer, {digest_of(blob): blob}, options, True)
+        )
 
     def map_plain(self) -> None:
         """A map over ranges and items."""
