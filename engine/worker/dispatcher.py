@@ -195,6 +195,7 @@ class Dispatcher:
                     self.promote(slot, piece.began)
                 else:
                     slot.queued = None
+                self._limited.on_taken(slot, piece)
                 self.put_back(piece.assignment, [piece.start, piece.stop])
                 self._ledger.settle(number)
 

@@ -91,6 +91,12 @@ class Limited:
                 return slot
         return None
 
+    def on_taken(self, slot: Slot, piece: Piece) -> None:
+        """A piece was taken back from an executor, which will never run it."""
+        served = self._served.get(piece.assignment)
+        if served is not None:
+            served.discard(slot.executor)
+
     def on_replaced(self, gone: Slot, new: int) -> None:
         """An executor has ended, and a new one takes its place: what the old one has run once, the
         new one need not.

@@ -158,6 +158,8 @@ class Truth:
             case "lost":  # a restart forgets every group
                 is_right = truth.is_data and (truth.was_let_go or self.lost_workers > 0)
                 is_right = is_right or self.restarts > 0
+            case "departed":
+                is_right = bool(truth.options.get("once")) and self.lost_workers > 0
             case "store":
                 is_right = self.small_stores
             case _:

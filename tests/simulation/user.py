@@ -71,7 +71,7 @@ class User:
                 (0.8, self.retry_some),
             ]  # fmt: skip
         if self.habits.has_options:
-            choices.append((2, self.map_shared))
+            choices += [(2, self.map_shared), (1, self.run_everywhere)]
         weights = [weight for weight, _ in choices]
         self.random.choices([action for _, action in choices], weights)[0]()
         self.client.flush()
@@ -119,6 +119,14 @@ class User:
             least = random.randint(1, 20)
             options["span"] = [least, least + random.randint(0, 20)]
         return options
+
+    def run_everywhere(self) -> None:
+        """Once on each executor of a worker, if it is there."""
+        worker = self.client.find_worker(f"sim://w{self.random.randint(1, 20)}")
+        if worker is None or worker.is_dead:
+            return
+        options = {"workers": [worker.name], "once": True, "allowed_failures": 0}
+        self.submit_each(worker.slots, [self._range_spec()], options=options)
 
     def map_shared(self) -> None:
         """A map that others may have submitted, too: all follows from a small number."""
@@ -178,7 +186,12 @@ class User:
         return ["const", self.random.getrandbits(63), deps]
 
     def submit_each(
-        self, n: int, specs: list[list[Any]], function: Function | None = None, wanted: bool = True
+        self,
+        n: int,
+        specs: list[list[Any]],
+        function: Function | None = None,
+        wanted: bool = True,
+        options: dict[str, Any] | None = None,
     ) -> Mirror:
         """Submit a map; the arguments as in `Truth.add_each`."""
         client = self.client
@@ -204,7 +217,7 @@ class User:
                     args.append(list(spec))
         layer = {"kind": "each", "n": n, "function": add(function.to_blob()), "args": args,
                  "names": []}  # fmt: skip
-        options = self.make_options()
+        options = self.make_options() if options is None else options
         mirror = self._add(Mirror(client.next_group(), "each"), wanted)
         client.truth.add_each(mirror.group, function, n, specs, options)
         mirror.grow(n)
