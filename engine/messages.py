@@ -481,9 +481,9 @@ class GetStatus(Message):
 
 @dataclass(slots=True)
 class StatusGiven(Message):
-    """`status`: state, workers (list of dicts: id, name, state, reason, slots, memory_limit_bytes,
-    pid, version, python, stats), version, python, wanted (number of workers asked for), tasks
-    (counts by state), clients (number), lifetime, uptime_s.
+    """`status`: state, workers (list of dicts: id, name, state, reason, slots, resources,
+    memory_limit_bytes, pid, version, python, stats), version, python, wanted (number of workers
+    asked for), tasks (counts by state), clients (number), lifetime, uptime_s.
     """
 
     request: int

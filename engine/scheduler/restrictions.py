@@ -312,6 +312,17 @@ def can_take(group: Group, worker: Worker) -> bool:
     return room is None or room > 0
 
 
+def can_run_again(group: Group, tasks: BitMap) -> BitMap:
+    """Return those of these tasks that can be computed once more."""
+    return BitMap() if is_stranded(group) else group.layer.can_run_again(tasks)
+
+
+def is_stranded(group: Group) -> bool:
+    """Return whether a group was to run on the executors of one worker, and that is not there."""
+    restriction = group.restriction
+    return restriction is not None and restriction.once and not restriction.fitting
+
+
 def find_stranded(worker: Worker) -> list[tuple[Group, BitMap]]:
     """Return what was to run on the executors of a worker, and nowhere else."""
     return [

@@ -32,8 +32,9 @@ from .ledger import Ledger
 from .moves import READY, WAITING, move
 from .news import tell_where
 from .peers import Client
-from .recovery import await_inputs, pin_inputs, retry, revive
+from .recovery import await_inputs, fail, pin_inputs, retry, revive
 from .release import add_hold
+from .restrictions import is_stranded
 from .runs import clip, runs_of, set_of, set_of_runs
 from .sharing import check_content, find_again, make_hold
 
@@ -83,6 +84,9 @@ def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
         ledger.groups[number].consumers[group.id] = group
     if layer.n:
         _add_tasks(ledger, group, client, 0, layer.n, has_inputs=layer.has_inputs)
+    if is_stranded(group):
+        text = f"there is no worker {options['workers'][0]!r} (any more) to run it"
+        fail(ledger, group, group.unfinished(), {"kind": "departed", "text": text})
 
 
 def _share(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
@@ -106,10 +110,6 @@ def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, Any]]
         check_options(options)
     except InvalidArgument as error:
         raise LayerRefused(str(error)) from error
-    if options.get("once") and not any(
-        worker.name == options["workers"][0] for worker in ledger.workers.values()
-    ):
-        raise LayerRefused(f"there is no worker {options['workers'][0]!r} (any more)")
     if not all(isinstance(blob, Blob) for blob in message.blobs.values()):
         raise LayerRefused("blobs must be bytes")
     return make_layer(message.layer, ledger.size_of, has_blob, message.group), options

@@ -19,6 +19,7 @@ from cellspan.engine.messages import (
     Message,
     MetadataGiven,
     ReleaseTasks,
+    RetryTasks,
     RunSpan,
     SubmitGroup,
     TakeBack,
@@ -228,8 +229,11 @@ def test_once_fails_with_its_worker() -> None:
     assert failed.failure["kind"] == "departed" and failed.runs == [0, 2]
     assert "w21 left before it had run this: unplugged" in failed.failure["text"]
     again = submit(d, 2, workers=["w21"], once=True)
-    (refused,) = d.expect_kinds((CLIENT, GroupRefused))
-    assert refused.group == again and "no worker 'w21'" in refused.text
+    (failed,) = d.expect_kinds((CLIENT, TasksFailed))
+    assert failed.group == again and "no worker 'w21'" in failed.failure["text"]
+    d.say(CLIENT, RetryTasks(again, [0, 2]))
+    d.expect()
+    assert d.counts(again) == {"failed": 2}, "it would wait for ever"
 
 
 # --- options at the border ------------------------------------------------------------------------

@@ -269,10 +269,9 @@ class SimClient:
             mirror.state[start:stop] = FAILED
 
     def _on_refused(self, message: GroupRefused) -> None:
-        """Right only if a restart has swept away what it depends on, or its worker is gone."""
+        """Right only when a restart has swept away what it depends on."""
         mirror = self.groups[message.group]
-        is_late = "there is no worker" in message.text and self.truth.lost_workers > 0
-        if not (self.truth.restarts or is_late) or not message.text:
+        if not self.truth.restarts or not message.text:
             raise self.world.fail(f"{self.name}: group {message.group:x}: {message.text}")
         mirror.state[:] = FAILED
         mirror.is_open = False

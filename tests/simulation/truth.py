@@ -156,15 +156,22 @@ class Truth:
             case "cancelled":
                 is_right = bool(truth.cancelled[origin]) or self.restarts > 0
             case "lost":  # a restart forgets every group
-                is_right = truth.is_data and (truth.was_let_go or self.lost_workers > 0)
+                is_right = self._is_stranded(truth)
+                is_right = is_right or (
+                    truth.is_data and (truth.was_let_go or self.lost_workers > 0)
+                )
                 is_right = is_right or self.restarts > 0
             case "departed":
-                is_right = bool(truth.options.get("once")) and self.lost_workers > 0
+                is_right = self._is_stranded(truth)
             case "store":
                 is_right = self.small_stores
             case _:
                 is_right = False
         return None if is_right else f"{what}, and nothing that happened explains it"
+
+    def _is_stranded(self, truth: GroupTruth) -> bool:
+        """Perhaps it could run on one worker only, and that one is gone."""
+        return bool(truth.options.get("once")) and self.lost_workers > 0
 
     def _is_ancestor(self, group: int, of: int) -> bool:
         seen, stack = {of}, [of]
