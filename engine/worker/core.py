@@ -110,6 +110,8 @@ class WorkerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
+        if not self._deadlines.is_used:
+            return self._dispatcher.next_wakeup()
         due = [self._dispatcher.next_wakeup(), self._deadlines.next_wakeup()]
         return min((time for time in due if time is not None), default=None)
 

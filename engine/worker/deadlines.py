@@ -48,8 +48,6 @@ class Deadlines:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        if not self.is_used:
-            return None
         watched = self._watched()
         return min((self._due_of(*entry) for entry in watched), default=None)
 
