@@ -7,7 +7,8 @@ changed. Workers are found by what they offer and by their names, so the cost of
 neither their number nor that of blocked groups.
 
 - Resources are never over-committed: the worker deals them out task by task. It is given what they
-  allow at a time, and of short tasks a few rounds more, so that it need not wait for us.
+  allow at a time, and of short tasks a few rounds more, so that it need not wait for us. Who asks
+  for much, while others ask for less of the same, is queued at a worker, so as not to be overtaken.
 - Before others: a restricted group goes first on a worker that it fits, unless another of its
 client
   has a higher priority, or another client was served less.
@@ -39,6 +40,8 @@ MAX_ROUNDS = 16
 """A worker is given at most so many times what its resources allow at a time."""
 LOOK_AT = 8
 """So many workers that might have room are looked at for one with a free slot."""
+MAX_HEADS = 32
+"""So many restrictions compete for the next decision; if there are more, they take turns."""
 SHOWN_NAMES = 5
 
 Row: TypeAlias = "tuple[int, int, int, Group]"
@@ -225,15 +228,17 @@ class Restrictions:
             if not restriction.once:
                 length = placement.length_of(group, worker)
             if room is not None:
-                length = min(length, room)
+                length = max(1, min(length, room))
             start, stop = first_run(group.ready, length)
+            if restriction.key in self.open:
+                self.open[restriction.key] = self.open.pop(restriction.key)
             return group, worker, start, stop
         return None
 
     def _in_order(self, placement: Placement) -> Iterator[tuple[Group, Restriction]]:
         """Yield the groups that are next in the queues with candidates, in the order of service."""
         heads = []
-        for key, restriction in list(self.open.items()):
+        for key, restriction in list(islice(self.open.items(), MAX_HEADS)):
             group = restriction.find_group()
             if group is None:
                 del self.open[key]
@@ -263,7 +268,7 @@ class Restrictions:
             else:
                 self._drop(restriction, worker)
         if not found:
-            return None
+            return self._find_waiting_place(placement, restriction, group)
         chosen = next((w for w in found if w.tasks < w.slots), found[0])
         if len(restriction.candidates) > 1 and group.layer.has_inputs:
             holder = _find_holder(ledger, group)
@@ -274,6 +279,30 @@ class Restrictions:
         del restriction.candidates[chosen.peer]  # and to the end: they take turns
         restriction.candidates[chosen.peer] = chosen
         return chosen
+
+    def _find_waiting_place(
+        self, placement: Placement, restriction: Restriction, group: Group
+    ) -> Worker | None:
+        """Return a worker where the first task of a group may wait for its resources, if it would
+        wait for ever here: others that ask for less of the same would go on to overtake it. The
+        worker lets nobody overtake.
+        """
+        if group.assigned or not any(
+            name in other.parts and other.parts[name] < parts
+            for other in self._active.values()
+            for name, parts in restriction.parts.items()
+        ):
+            return None
+        places = [
+            worker
+            for worker in islice(restriction.fitting.values(), LOOK_AT)
+            if placement.has_room(worker)
+            and all(
+                worker.lent.get(name, 0) <= parts_of(amount_of(worker.resources[name]))
+                for name in restriction.parts
+            )
+        ]
+        return min(places, key=lambda worker: worker.load_s, default=None)
 
     # --- what is wrong ----------------------------------------------------------------------------
 

@@ -154,6 +154,42 @@ def test_a_decision_looks_at_no_more_workers_when_there_are_many(
         assert len(looks) <= 20 * 4, f"{len(looks)} looks for 20 decisions among {count} workers"
 
 
+def test_who_asks_for_much_is_not_overtaken_for_ever_by_who_asks_for_little() -> None:
+    d = Driver(workers=0)
+    add(d, 21, slots=4, GPU=2)
+    small = submit(d, 1000, resources={"GPU": 1})
+    spans = d.spans()
+    large = submit(d, 2, resources={"GPU": 2})
+    given = []
+    for _ in range(8):
+        for span in spans:
+            d.now += 1.0
+            d.done(span)
+            d.core.ledger.groups[span.group].seconds += 100  # long tasks: no rounds ahead
+        spans = d.spans()
+        given += [span.group for span in spans]
+    assert large in given[:3] and small in given
+
+
+def test_a_decision_looks_at_a_few_restrictions_when_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    find_group = restrictions.Restriction.find_group
+    monkeypatch.setattr(
+        restrictions.Restriction, "find_group", lambda self: (looks.append(1), find_group(self))[1]
+    )
+    d = Driver(workers=0)
+    d.core.validate = False
+    count = 500
+    for peer in range(100, 100 + count):
+        add(d, peer, slots=1)
+        submit(d, 2, workers=[f"w{peer}"])
+    assert len(d.spans()) >= count
+    assert len(looks) <= 3 * count * restrictions.MAX_HEADS
+    assert not d.core.ledger.placement.restrictions.open, "nothing is looked at in vain"
+
+
 def test_a_lost_worker_gives_its_resources_back_with_it() -> None:
     d = Driver(workers=0)
     add(d, 21, GPU=1)
