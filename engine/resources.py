@@ -170,6 +170,7 @@ class Pool:
         self._units = {
             name: units for name, offered in offer.items() if (units := units_of(offered))
         }
+        self._all = dict(self._units)
         self._last: dict[int, set[tuple[str, Unit]]] = {}
 
     def take(self, ask: Ask, user: int) -> Grant | None:
@@ -204,7 +205,8 @@ class Pool:
         for name, given in grant.items():
             self._free[name] += parts_of(amount_of(given))
             if isinstance(given, list):
-                self._units[name] = self._units[name] + given
+                free = {*self._units[name], *given}
+                self._units[name] = [unit for unit in self._all[name] if unit in free]
 
     def forget(self, user: int) -> None:
         """An executor is gone."""

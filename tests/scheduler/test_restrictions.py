@@ -390,8 +390,12 @@ def test_a_pool_deals_out_each_thing_once_and_prefers_those_had_before() -> None
     assert (first, second) == ({"GPU": ["a"]}, {"GPU": ["b"]})
     assert pool.take({"GPU": 2}, 3) is None and pool.take({"tape": 1}, 3) is None
     assert first is not None and second is not None
-    pool.give_back(first)
     pool.give_back(second)
+    pool.give_back(first)
+    everything = pool.take({"GPU": 3}, 4)
+    assert everything == {"GPU": ["a", "b", "c"]}, "in the order of the offer"
+    pool.give_back(everything)
+    pool.forget(4)
     assert pool.take({"GPU": 1}, 2) == {"GPU": ["b"]}
     assert pool.take({"GPU": 1}, 3) == {"GPU": ["c"]}, "not what executor 1 has begun with"
     tenths = [pool.take({"scratch": 0.1}, 9) for _ in range(11)]
