@@ -84,6 +84,7 @@ chromium:
 	CELLSPAN_SKIP_FRONT_END=1 VIRTUAL_ENV=$(CURDIR)/.venv-bench .venv-bench/bin/uv pip install -q -e '.[bench]'
 	touch $@
 
+# All of it, or a part: make bench BENCH_ARGS="--systems cellspan,dask --measures taskbench".
 bench: .venv-bench/.ready
 	.venv-bench/bin/python -m benchmarks.run --write $(BENCH_ARGS)
 

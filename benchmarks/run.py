@@ -1,26 +1,37 @@
-"""Run the same work on cellspan and its peers, one after the other, and print a table of ratios.
+"""Run the same work on cellspan and its peers, one after the other; print the budgets and tables.
 
     python -m benchmarks.run [--systems cellspan,dask,ray,futures] [--measures ...] [--write]
 
 Every system runs in a process of its own, with the same number of slots, on an otherwise idle
-machine, in one run of this program. A peer that is not installed is left out and named. `--write`
-stores the table in benchmarks/RESULTS.md.
+machine, in one run of this program. A peer that is not installed is left out and named. One that
+fails, or says nothing for too long, is ended; what it was doing is marked, and the rest of its
+work begins anew. `--write` stores the tables in benchmarks/RESULTS.md, if everything was asked for.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.util
 import json
 import os
 import platform
+import queue
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
+
+from . import report
+from .catalogue import CORE_JOBS, MEASURES, jobs_of, select
+from .metg import Kernel, calibrate
 
 SYSTEMS = {
     "cellspan": "cellspan",
@@ -28,84 +39,107 @@ SYSTEMS = {
     "ray": "ray",
     "futures": "concurrent.futures",
 }
-MEASURES = {
-    "start": ("cluster ready, first result", "lower"),
-    "map_100k": ("no-op map of 100,000", "higher"),
-    "map_1m": ("no-op map of 1,000,000", "higher"),
-    "submit_20k": ("20,000 single submits", "higher"),
-    "tree": ("tree of 8,191 adds, each a task", "higher"),
-    "first": ("first result of a map of 1,000,000", "lower"),
-    "latency": ("submit -> result, one at a time, median", "lower"),
-    "pending": ("scheduler memory per pending mapped task", "lower"),
-    "array_executors": ("100 MB array to another process of the worker", "lower"),
-    "array_workers": ("100 MB array to another worker", "lower"),
-}
-LEAST_BYTES = 0.1
-"""Memory per task below this cannot be told from noise of the process's size."""
+SLOTS = 2
+SILENT_S = 150.0
+"""A system that prints nothing for so long is ended."""
+BUSY_LOAD = 0.5
 ROOT = Path(__file__).resolve().parents[1]
 
-
-def collect(system: str, measures: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the rows that one system printed, by measure."""
-    wanted = [name for name in measures if name != "start"]
-    command = [sys.executable, "-m", "benchmarks.measure", system, *wanted]
-    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env) as process:
-        assert process.stdout is not None
-        rows = {}
-        for line in process.stdout:
-            if not line.startswith("{"):
-                continue
-            row = json.loads(line)
-            rows[row["measure"]] = row
-            print(f"  {system:<10} {row['measure']:<16} {show(row)}", flush=True)
-    if process.returncode:
-        print(
-            f"  {system} ended with exit code {process.returncode}; what it measured before is kept"
-        )
-    return rows
+Failure = tuple[str, str, str]
 
 
-def show(row: dict[str, Any] | None) -> str:
-    """Return a figure for people, with its unit and, where it is not the full one, the number of
-    tasks.
-    """
-    if row is None or row.get("value") is None:
-        return "-"
-    value, unit = row["value"], row["unit"]
-    if unit == "s":
-        return f"{value * 1e3:,.2f} ms" if value < 1 else f"{value:,.2f} s"
-    if unit == "tasks/s":
-        return f"{value:,.0f}/s" + (
-            f" (n={row['n']:,})" if row["n"] not in (100_000, 1_000_000, 20_000, 8_191) else ""
-        )
-    return f"{value:,.1f} {unit}" if value >= LEAST_BYTES else f"< {LEAST_BYTES} {unit}"
+class Runner:
+    """Runs the jobs of one system in processes, and keeps the rows. `failures`: system, job,
+    reason."""
+
+    def __init__(self, system: str, command: list[str]) -> None:
+        self.system = system
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.failures: list[Failure] = []
+        self._command = command
+        self._job = ""
+        self._ended: set[str] = set()
+
+    def run(self, jobs: list[str]) -> None:
+        """Run all jobs; after one that ended its process, those after it in a new process."""
+        left = list(jobs)
+        while left:
+            self._job = ""
+            self._ended.clear()
+            reason = self._run_process(left)
+            if not reason:
+                return
+            culprits = [self._job] if self._job and self._job not in self._ended else []
+            if not culprits and not self._ended:  # it does not even begin
+                culprits = left
+            for job in culprits:
+                self._fail(job, reason)
+            left = [job for job in left if job not in self._ended and job not in culprits]
+
+    def _run_process(self, jobs: list[str]) -> str:
+        """Run jobs in one process; return why it ended before it was through, or an empty text."""
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(
+                [*self._command, *jobs], cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE,
+                stderr=errors, start_new_session=True,
+            ) as process,
+        ):  # fmt: skip
+            assert process.stdout is not None
+            lines: queue.Queue[str | None] = queue.Queue()
+            threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+            try:
+                while (line := lines.get(timeout=SILENT_S)) is not None:
+                    self._take(line)
+            except queue.Empty:
+                _kill_group(process)
+                return f"no answer within {SILENT_S:.0f} s"
+            except BaseException:  # it is in a session of its own, where Ctrl+C does not reach it
+                _kill_group(process)
+                raise
+            if not (code := process.wait()):
+                return ""
+            errors.seek(0)
+            said = [line for line in errors.read().splitlines() if line.strip()]
+            return f"its process ended with code {code}: {said[-1][:300] if said else 'no words'}"
+
+    def _take(self, line: str) -> None:
+        if not line.startswith("{"):
+            return
+        row = json.loads(line)
+        if "begin" in row:
+            self._job = row["begin"]
+        elif "end" in row:
+            self._ended.add(row["end"])
+        elif "error" in row:
+            self._fail(row["job"], row["error"], is_fault=row.get("is_offered", True))
+        else:
+            self.rows[row["measure"]] = row
+            text = report.show(row["measure"], row)
+            print(f"  {self.system:<10} {row['measure']:<24} {text}", flush=True)
+
+    def _fail(self, job: str, reason: str, is_fault: bool = True) -> None:
+        self.failures.append((self.system, job, reason))
+        word = "FAILED" if is_fault else "-"
+        print(f"  {self.system:<10} {job:<24} {word}: {reason}", flush=True)
 
 
-def ratio(ours: dict[str, Any] | None, theirs: dict[str, Any] | None, better: str) -> str:
-    """Return how many times better ours is (above 1 is better), or a dash."""
-    if not ours or not theirs or ours.get("value") is None or theirs.get("value") is None:
-        return "-"
-    mine, other = ours["value"], theirs["value"]
-    if ours["unit"] == "B/task":
-        mine, other = max(mine, LEAST_BYTES), max(other, LEAST_BYTES)
-    quotient = mine / other if better == "higher" else other / mine
-    return f"{quotient:,.0f}x" if quotient >= 10 else f"{quotient:.2f}x"
+def _read(stream: TextIO, lines: queue.Queue[str | None]) -> None:
+    with contextlib.suppress(ValueError):  # the stream is closed: nobody reads any more
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
 
 
-def table(results: dict[str, dict[str, dict[str, Any]]], measures: list[str]) -> str:
-    """Return the results as a Markdown table; the ratio says how many times better cellspan is."""
-    names = list(results)
-    peers = [name for name in names if name != "cellspan"]
-    head = ["what", *names, *(f"vs {peer}" for peer in peers)]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for measure in measures:
-        title, better = MEASURES[measure]
-        cells = [show(results[name].get(measure)) for name in names]
-        ours = results.get("cellspan", {}).get(measure)
-        ratios = [ratio(ours, results[peer].get(measure), better) for peer in peers]
-        lines.append("| " + " | ".join([title, *cells, *ratios]) + " |")
-    return "\n".join(lines)
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """End a process that we started, and all that it started in its session."""
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        for child in children:  # those that have made sessions of their own
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def describe_machine() -> str:
@@ -121,10 +155,34 @@ def describe_machine() -> str:
         model = names[0] if names else model
     memory = psutil.virtual_memory().total / 2**30
     load = os.getloadavg()[0]
+    busy = "" if load <= BUSY_LOAD else " (**not idle: take the figures with care**)"
     return (
         f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}, load average before the run {load:.1f}"
+        f"Python {platform.python_version()}, load average before the run {load:.1f}{busy}"
     )
+
+
+def measure_all(systems: list[str], measures: list[str], kernel: Kernel) -> list[Runner]:
+    """Run the jobs of all systems that are installed, one system after the other."""
+    runners = []
+    wanted = jobs_of(measures)
+    numbers = [repr(kernel.base_s), repr(kernel.spin_s)]
+    for system in systems:
+        if importlib.util.find_spec(SYSTEMS[system].split(".")[0]) is None:
+            print(f"{system}: {SYSTEMS[system]} is not installed, left out")
+            continue
+        print(f"{system}:", flush=True)
+        command = [sys.executable, "-m", "benchmarks.measure", system, *numbers]
+        runner = Runner(system, command)
+        runner.run([job for job in wanted if job not in CORE_JOBS])
+        core = [job for job in wanted if job in CORE_JOBS]
+        if system == "cellspan" and core:
+            simulated = Runner(system, [sys.executable, "-m", "benchmarks.core_costs"])
+            simulated.run(core)
+            runner.rows |= simulated.rows
+            runner.failures += simulated.failures
+        runners.append(runner)
+    return runners
 
 
 def main() -> int:
@@ -132,45 +190,39 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated, in order")
-    parser.add_argument("--measures", default=",".join(MEASURES), help="comma-separated")
     parser.add_argument(
-        "--write", action="store_true", help="store the table in benchmarks/RESULTS.md"
+        "--measures", default=",".join(MEASURES), help="measures or jobs, comma-separated"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="store the tables in benchmarks/RESULTS.md"
     )
     options = parser.parse_args()
-    measures = options.measures.split(",")
+    try:
+        measures = select(options.measures)
+    except ValueError as error:
+        parser.error(str(error))
+    systems = options.systems.split(",")
+    if unknown := set(systems) - set(SYSTEMS):
+        parser.error(f"there is no system {unknown.pop()!r}; there are {', '.join(SYSTEMS)}")
+    began = time.monotonic()
     machine, when = describe_machine(), datetime.datetime.now(datetime.UTC).date().isoformat()
-    results: dict[str, dict[str, dict[str, Any]]] = {}
-    for system in options.systems.split(","):
-        if importlib.util.find_spec(SYSTEMS[system].split(".")[0]) is None:
-            print(f"{system}: {SYSTEMS[system]} is not installed, left out")
-            continue
-        print(f"{system}:", flush=True)
-        results[system] = collect(system, measures)
-    text = table(results, measures)
+    kernel = calibrate(SLOTS)
+    runners = measure_all(systems, measures, kernel)
+    results = {runner.system: runner.rows for runner in runners}
+    failures = [failure for runner in runners for failure in runner.failures]
     versions = ", ".join(
         f"{name} {rows['start']['version']}" for name, rows in results.items() if "start" in rows
     )
-    print(f"\n{machine}\n{versions}\n\n{text}")
-    if options.write:
-        write_page(text, machine, versions, when)
-    return 0 if all(rows for rows in results.values()) else 1
-
-
-def write_page(text: str, machine: str, versions: str, when: str) -> None:
-    """Store the table with what a reader must know to judge it."""
-    page = f"""# Results of `make bench`
-
-Made by `make bench` on {when}.
-
-- Machine: {machine}
-- Versions: {versions} (for `futures`: Python)
-- All systems ran in this one run, in turn, with 2 slots each. Rates are medians of three runs (one
-  for slow peers). `n=` marks a peer that was given fewer tasks because the full number would take
-  many minutes. `vs`: how many times better cellspan is.
-
-{text}
-"""
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(page)
+    took_s = time.monotonic() - began
+    parts = report.sections(results, measures, failures)
+    text = "\n\n".join(f"## {title}\n\n{table}" for title, table in parts)
+    print(f"\n{machine}\n{versions}\n\n{text}\n\ntook {took_s:.0f} s")
+    if options.write and (set(systems) < set(SYSTEMS) or set(measures) < set(MEASURES)):
+        print("only a part was asked for: benchmarks/RESULTS.md is left as it is")
+    elif options.write:
+        page = report.make_page(text, machine, versions, when, took_s, kernel.spin_s)
+        (ROOT / "benchmarks" / "RESULTS.md").write_text(page)
+    return 0 if all(results.values()) else 1
 
 
 if __name__ == "__main__":

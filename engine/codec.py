@@ -20,6 +20,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -35,7 +36,9 @@ PREFIX = struct.Struct("<II")
 LENGTH = struct.Struct("<Q")
 
 _BUFFER_EXT = 1
-_NUMBERS: dict[type[Message], int] = {cls: number for number, cls in enumerate(MESSAGES)}
+_pack = msgpack.Packer().pack
+"""Made once. Its buffer grows to the longest header and stays so: `encode` begins anew then."""
+PACKER_BYTES = 1 << 20
 _BLOB_TYPES = (bytes, memoryview, bytearray)
 
 Lift = Callable[[Any], Any]
@@ -53,17 +56,25 @@ def encode(messages: Sequence[Message]) -> list[Blob]:
 
     rows = []
     for message in messages:
-        number = _NUMBERS[type(message)]
-        row = [number]
-        for name, lifter in _ENCODERS[number]:
-            value = getattr(message, name)
-            row.append(value if lifter is None else lifter(value, lift))
+        number, read, lifters = _ENCODERS[type(message)]
+        row = [number, *read(message)]
+        for at, lifter in lifters:
+            row[at] = lifter(row[at], lift)
         rows.append(row)
-    header: bytes = msgpack.packb(rows)
+    header: bytes = _pack(rows)
+    if len(header) > PACKER_BYTES:
+        _renew_packer()
     if len(header) > MAX_HEADER_BYTES:
         raise ValueError(f"a frame header of {len(header)} bytes; the limit is {MAX_HEADER_BYTES}")
+    if not buffers:
+        return [PREFIX.pack(len(header), 0) + header]
     lengths = struct.pack(f"<{len(buffers)}Q", *map(_nbytes, buffers))
     return [PREFIX.pack(len(header), len(buffers)) + lengths + header, *buffers]
+
+
+def _renew_packer() -> None:
+    global _pack
+    _pack = msgpack.Packer().pack
 
 
 def decode(header: Blob, buffers: Sequence[Blob]) -> list[Message]:
@@ -100,13 +111,21 @@ def _make(row: list[Any]) -> Message:
     number = row[0]
     if type(number) is not int or not 0 <= number < len(MESSAGES):
         raise PeerError(f"unknown message number {number!r}")
-    cls, allowed = MESSAGES[number], _FIELD_TYPES[number]
+    cls = MESSAGES[number]
+    shape = tuple(map(type, row))
+    if shape not in _SEEN_SHAPES[number]:
+        _check_shape(cls, number, row)
+        _SEEN_SHAPES[number].add(shape)
+    return cls(*row[1:])
+
+
+def _check_shape(cls: type[Message], number: int, row: list[Any]) -> None:
+    allowed = _FIELD_TYPES[number]
     if len(row) != len(allowed) + 1:
         raise PeerError(f"{cls.__name__} has {len(allowed)} fields, {len(row) - 1} came")
     for value, kinds in zip(row[1:], allowed, strict=True):
         if type(value) not in kinds:
             raise PeerError(f"{cls.__name__}: a field of type {type(value).__name__}")
-    return cls(*row[1:])
 
 
 def _nbytes(blob: Blob) -> int:
@@ -147,11 +166,21 @@ _LIFTERS: dict[str, Callable[[Any, Lift], Any]] = {
 }
 
 
-def _encoders(cls: type[Message]) -> list[tuple[str, Callable[[Any, Lift], Any] | None]]:
-    return [
-        (f.name, _lift_chunks if f.name == "chunks" else _LIFTERS.get(str(f.type)))
-        for f in fields(cls)  # type: ignore[arg-type]
-    ]
+Read = Callable[[Message], "tuple[Any, ...]"]
+Lifter = Callable[[Any, Lift], Any]
+
+
+def _encoder(number: int, cls: type[Message]) -> tuple[int, Read, list[tuple[int, Lifter]]]:
+    """Return a class's number, what reads all its fields, and who lifts the blobs out of which
+    places of a row."""
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    lifters = []
+    for at, f in enumerate(fields(cls), 1):  # type: ignore[arg-type]
+        lifter = _lift_chunks if f.name == "chunks" else _LIFTERS.get(str(f.type))
+        if lifter is not None:
+            lifters.append((at, lifter))
+    read: Read = attrgetter(*names) if len(names) > 1 else lambda m: (getattr(m, names[0]),)
+    return number, read, lifters
 
 
 def _field_types(cls: type[Message]) -> list[tuple[type, ...]]:
@@ -168,5 +197,7 @@ def _plain_types(hint: Any) -> tuple[type, ...]:
     return _BLOB_TYPES if kind in _BLOB_TYPES else (kind,)
 
 
-_ENCODERS = [_encoders(cls) for cls in MESSAGES]
+_ENCODERS = {cls: _encoder(number, cls) for number, cls in enumerate(MESSAGES)}
 _FIELD_TYPES = [_field_types(cls) for cls in MESSAGES]
+_SEEN_SHAPES: list[set[tuple[type, ...]]] = [set() for _ in MESSAGES]
+"""Types of fields that were found to be right, by message number: a bounded number of them."""

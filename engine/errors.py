@@ -93,4 +93,4 @@ class PayloadTooLarge(CellspanError, ValueError):
 
 
 class StoreFull(TaskError, MemoryError):
-    """A worker has no room for a result or for scattered data."""
+    """A worker has no room for a result or for scattered data, neither in memory nor on disk."""

@@ -31,7 +31,8 @@ Block: TypeAlias = list[Any]
 
 `parts` is a list of Blobs: a pickle (protocol 5) and then its out-of-band buffers. With `single`
 the pickle is the one result of task `start` (stop == start + 1), otherwise a list of `stop - start`
-results.
+results. Where `single` is 2, it is a split of an exchange, and `parts` are a table of offsets and
+the shards that it tells apart (executor/values.py).
 """
 
 BlockFile: TypeAlias = list[Any]
@@ -292,13 +293,19 @@ class ForgetGroup(Message):
 
 @dataclass(slots=True)
 class RunSpan(Message):
-    """Run tasks `[start, stop)`. `inline`: somebody waits, send small results along.
+    """Run tasks `[start, stop)`. `inline`: somebody waits, send small results along. `patient`:
+    nobody waits for any of them, reports may be held back a moment.
 
     For a `Graph`: `payload` and `lengths` as in `ExtendGroup`. For `Each` with items: `chunks` is
     ``[[argument position, chunk number, Blob], ...]``, those that this worker was not sent before.
     `holders`: ``[[group, start, stop, worker, address], ...]``: inputs that this worker lacks and
-    who has them. `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
+    who has them (of an exchange's merges: a row for each worker with splits, from its first to its
+    last). `inputs` (Graph only): the dependencies of the tasks, ``dep_counts, dep_groups,
     dep_indices`` as in ExtendGroup, or an empty list where there are none.
+    An input that is neither there nor in `holders` is being computed by this worker, for a span
+    that it was given before: tasks wait for it. `passing`: nobody but tasks that were sent along
+    takes these results; a task that follows in the same piece takes them from hand to hand, and
+    they are not kept.
     """
 
     assignment: AssignmentId
@@ -311,6 +318,8 @@ class RunSpan(Message):
     inputs: list[Blob] = field(default_factory=list)
     chunks: list[list[Any]] = field(default_factory=list)
     holders: list[list[Any]] = field(default_factory=list)
+    passing: bool = False
+    patient: bool = False
 
 
 @dataclass(slots=True)
@@ -358,7 +367,8 @@ class SpanDone(Message):
 
     `nbytes`: their size altogether. `seconds`: time spent in the user's function, summed over
     tasks. `times`: histogram of the single durations as a flat list ``[bin, count, bin, count,
-    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small.
+    ...]`` (diagnostics/counters.py has the bins). `blocks` when asked for and small. `passed`: the
+    results went on to the tasks that follow, of which a report comes next, and are not kept.
     """
 
     assignment: AssignmentId
@@ -369,6 +379,7 @@ class SpanDone(Message):
     seconds: float
     times: list[int]
     blocks: list[Block] | None
+    passed: bool = False
 
 
 @dataclass(slots=True)
@@ -414,7 +425,7 @@ class DataStored(Message):
 @dataclass(slots=True)
 class Heartbeat(Message):
     """Sent every second. `stats`: cpu (fraction of all cores), memory_bytes (worker and executors),
-    store_bytes, executors (alive), running (tasks).
+    store_bytes (in memory), disk_bytes (of the store), executors (alive), running (tasks).
     """
 
     stats: dict[str, float]
@@ -676,6 +687,51 @@ class MetadataGiven(Message):
     found: list[dict[str, Any]]
 
 
+# --- shards of an exchange ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PlanExchange(Message):
+    """To a worker, after `DefineGroup` of an exchange: who is to merge what, so that the shards of
+    a split can be sent there when it is done. `owners`: ``[[first output, stop, worker, address],
+    ...]``. Following it saves time, nothing relies on it.
+    """
+
+    group: GroupId
+    owners: list[list[Any]]
+
+
+@dataclass(slots=True)
+class GetShards(Message):
+    """From a worker to another: send me the shards of outputs `[start, stop)` of those of the
+    splits in `runs` that you have; with `files`, name files instead of sending large ones (same
+    host). The answer is `ResultsSent`: a block holds the shards `[start, stop)` of one split, a
+    file those of all outputs.
+    """
+
+    request: int
+    group: GroupId
+    runs: Runs
+    start: int
+    stop: int
+    files: bool
+
+
+@dataclass(slots=True)
+class PutShards(Message):
+    """From a worker to another that is to merge outputs `[start, stop)`: shards of them, blocks and
+    files as in the answer to `GetShards`. The answer is `ResultsKept`; what is not kept will be
+    asked for.
+    """
+
+    request: int
+    group: GroupId
+    start: int
+    stop: int
+    blocks: list[Block]
+    files: list[BlockFile]
+
+
 MESSAGES: tuple[type[Message], ...] = (
     Hello, Welcome, Turned,
     SubmitGroup, ExtendGroup, WantResults, HoldTasks, ReleaseTasks, CancelTasks, RetryTasks,
@@ -689,6 +745,7 @@ MESSAGES: tuple[type[Message], ...] = (
     CloseGroup,
     KeepTasks, GetHolders, HoldersGiven,
     PublishDataset, GetDataset, DatasetGiven, ListDatasets, DatasetsListed, UnpublishDataset,
+    PlanExchange, GetShards, PutShards,
     GetMetadata, MetadataGiven,
 )  # fmt: skip
 """The position of a class in this tuple is its number on the wire: append, never reorder, within

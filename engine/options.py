@@ -39,14 +39,16 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if type(value) is not int or abs(value) >= MAX_NUMBER:
+    if type(value) is not int:
         raise InvalidArgument(f"{name} is a whole number, not {value!r}")
+    if abs(value) >= MAX_NUMBER:
+        raise InvalidArgument(f"{name} is a number below 2 ** 31, but {value} was given")
 
 
 def _check_count(name: str, value: Any) -> None:
     _check_number(name, value)
     if value < 0:
-        raise InvalidArgument(f"{name} is {value}; it cannot be negative")
+        raise InvalidArgument(f"{name} is not negative, but {value} was given")
 
 
 def _check_resources(name: str, value: Any) -> None:

@@ -1,14 +1,16 @@
 """What a system under test must offer, and what it may leave out.
 
-A method that a system has no counterpart for raises `NotOffered`; the table then shows a dash,
-never a guess.
+What a system has no counterpart for stands in its `lacks`, with the reason in words: the table then
+shows a dash, never a guess.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from benchmarks.patterns import Graph
 
 
 def fold_pairs(add: Callable[[Any, Any], Any], leaves: int) -> Any:
@@ -19,19 +21,26 @@ def fold_pairs(add: Callable[[Any, Any], Any], leaves: int) -> Any:
     return level[0]
 
 
-class NotOffered(Exception):
-    """The system has nothing that corresponds to this measure."""
-
-
 class BaseSystem(ABC):
     """A system with `slots` processes that run tasks. Used as a context manager; entering starts
     it.
     """
 
     slots = 2
+    graph_ways: tuple[str, ...] = ()
+    """The ways in which it takes a graph whose tasks depend on each other, as users would."""
+
+    lacks: Mapping[str, str] = {}
+    """Jobs (catalogue.py) that cannot be run on it, and why. The methods that only these need are
+    not there."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Import what starting it needs, so that the start can be timed without."""
+        return
 
     @abstractmethod
-    def __enter__(self) -> BaseSystem: ...
+    def __enter__(self) -> Self: ...
 
     @abstractmethod
     def __exit__(self, *exc: object) -> None: ...
@@ -51,23 +60,38 @@ class BaseSystem(ABC):
     def round_trip(self) -> None:
         """Submit one no-op and wait for its result."""
 
-    @abstractmethod
     def add_tree(self, leaves: int) -> int:
         """Add up `leaves` ones pairwise, each sum a task of its own that takes two results, and
         return the total: ``2 * leaves - 1`` tasks."""
+        raise NotImplementedError
+
+    def run_graph(self, graph: Graph, spins: int, way: str) -> list[bytes]:
+        """Run all tasks of a graph, `work.point(spins, label, *inputs)`, and return the results of
+        its sinks."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def chain(self, fn: Callable[[int], int], n: int, links: int) -> list[int]:
+        """Map a function over ``range(n)``, then over the results, and so on, `links` times in all;
+        keep the last futures only, and return their results."""
 
     def first_of_map(self, n: int) -> None:
         """Begin a map of `n` no-ops, wait for the first result, and cancel the rest."""
-        raise NotOffered
+        raise NotImplementedError
 
     def bytes_per_pending(self, n: int, folder: str) -> float:
         """Growth of the scheduler process's memory per pending task, with `n` tasks mapped behind
         busy slots.
         """
-        raise NotOffered
+        raise NotImplementedError
 
-    def transfer_s(self, nbytes: int, across: str) -> float:
-        """Seconds from submission of a reader until the array is there in another process: of the
-        same worker (`across` = 'executors') or of another worker ('workers').
+    def bytes_per_pending_sum(self, leaves: int, folder: str) -> float:
+        """The same per task of a tree of sums (`add_tree`) behind busy slots."""
+        raise NotImplementedError
+
+    def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
+        """Seconds from submission of a reader until the array is there in another process, and
+        until it has touched every page: of the same worker (`across` = 'executors') or of another
+        worker ('workers').
         """
-        raise NotOffered
+        raise NotImplementedError

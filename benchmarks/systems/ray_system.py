@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 from benchmarks import work
+from benchmarks.patterns import Graph
 
-from .base import BaseSystem, NotOffered, fold_pairs
+from .base import BaseSystem, fold_pairs
 
 
 class System(BaseSystem):
-    def __enter__(self) -> System:
+    graph_ways = ("submits",)
+    lacks: Mapping[str, str] = {
+        "first": "it has no map: a million submissions would come first",
+        "pending": "no scheduler process keeps pending tasks: they are with who submitted them",
+        "pending_graph": "no scheduler process keeps pending tasks: they are with who submitted "
+        "them",
+        "array_workers": "one machine is one node: its processes share one object store",
+        "symbolic": "it has no map",
+    }
+
+    @classmethod
+    def prepare(cls) -> None:
+        import ray
+
+        assert ray.init
+
+    def __enter__(self) -> Self:
         import ray
 
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -28,6 +47,7 @@ class System(BaseSystem):
         self.make_array = ray.remote(work.make_array)
         self.read_array = ray.remote(work.read_array)
         self.add = ray.remote(work.add)
+        self.point = ray.remote(work.point)
         ray.get([self.noop.remote() for _ in range(100)])
         return self
 
@@ -35,7 +55,7 @@ class System(BaseSystem):
         self.ray.shutdown()
 
     def version(self) -> str:
-        return self.ray.__version__
+        return str(self.ray.__version__)
 
     def map_noop(self, n: int) -> None:
         self.submit_noop(n)  # Ray has no map of tasks
@@ -49,17 +69,29 @@ class System(BaseSystem):
     def add_tree(self, leaves: int) -> int:
         return int(self.ray.get(fold_pairs(self.add.remote, leaves)))
 
-    def first_of_map(self, n: int) -> None:
-        raise NotOffered  # no map: a million submissions come before the first can be asked for
+    def run_graph(self, graph: Graph, spins: int, way: str) -> list[bytes]:
+        refs: list[Any] = []
+        for label, deps in graph.tasks:
+            refs.append(self.point.remote(spins, label, *[refs[dep] for dep in deps]))
+        return list(self.ray.get([refs[index] for index in graph.sinks]))
 
-    def transfer_s(self, nbytes: int, across: str) -> float:
-        if across == "workers":
-            raise NotOffered  # one machine is one node: its processes share one object store
+    def chain(self, fn: Callable[[int], int], n: int, links: int) -> list[int]:
+        task = self.ray.remote(fn)
+        refs = list(range(n))
+        for _ in range(links):
+            refs = [task.remote(ref) for ref in refs]
+        return list(self.ray.get(refs))
+
+    def transfer_s(self, nbytes: int, across: str) -> tuple[float, float]:
         made = self.make_array.remote(nbytes)
         maker = self.ray.get(self.read_array.remote(made))[0]
         while True:
             start = time.time()
             readers = [self.read_array.remote(made, 0.2) for _ in range(2)]
-            arrivals = [t - start for pid, t in self.ray.get(readers) if pid != maker]
+            arrivals = [
+                (arrived - start, touched - start)
+                for pid, arrived, touched in self.ray.get(readers)
+                if pid != maker
+            ]
             if arrivals:
                 return min(arrivals)

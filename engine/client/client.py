@@ -36,6 +36,7 @@ from .progress import GroupProgress, progress_of
 from .running import Running
 from .session import MAX_OPEN_TASKS, Session
 from .sharing import add_group
+from .shuffling import Shuffles
 from .state import GroupState, OpenGraph
 from .target import Target, resolve
 from .tasks import TaskMethods
@@ -47,7 +48,7 @@ somebody wants them.
 """
 
 
-class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Plugs):
+class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Shuffles, Plugs):
     """A connection to a cluster, to run tasks on it.
 
     Args:
@@ -212,7 +213,8 @@ class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Plugs):
         session = self._session
         if session is not None:
             session.lock = threading.Lock()  # it may have been held at the moment of the fork
-            session.wake = session.urge = session.refresh = _do_nothing
+            session.wake = session.urge = session.refresh = session.ring = _do_nothing
+            session.listen = lambda gate, deadline: None
             session.closed = ConnectionClosed(
                 "this process was forked from the one that made the client, and a connection "
                 "cannot be shared: "
@@ -332,11 +334,12 @@ class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Plugs):
         """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
         futures at once.
 
-        As with the built-in `map` (and `concurrent.futures`) the shortest iterable ends it. A
-        `range`, or the futures of another map, costs nothing to send, whatever its length; items
-        are pickled in chunks; keyword arguments are the same for all tasks and are sent once.
-        Options and errors: as for `submit`; each counts for every task. A map over lists with
-        futures among other items is not shared, though it be pure.
+        The iterables have one length; what has none (`itertools.count()`, a generator) may go on
+        beyond the others. A `range`, or the futures of another map, costs nothing to send, however
+        long it is; items are pickled in chunks; keyword arguments are the same for all tasks and
+        are sent once. Options and errors: as for `submit`; each counts for every task.
+        InvalidArgument, too, if the iterables differ in length, do not end, or make more than 500
+        million tasks. A map over lists with futures among other items is not shared, though pure.
         """
         session = self._session or self.session
         if not iterables:
@@ -395,7 +398,7 @@ class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Plugs):
         if options:
             raise InvalidArgument(f"reduce has no option {next(iter(options))!r}")
         check_fanin(fanin)
-        found = list_futures(futures)
+        found = list_futures(futures, "reduce", "use functools.reduce")
         if found:
             folder = Folder(session, self._packer, self._functions)
             return folder.fold(fn, found, initial, fanin, chosen)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CellspanError, InvalidArgument
 from .failures import exception_of
-from .futures import Future, Futures, indices_of, place_of
+from .futures import Future, Futures, indices_of, place_of, span_of
 from .state import GroupState
 from .waiting import AllOf, Finishing, Selection, check_timeout, deadline_of
 
@@ -38,7 +38,7 @@ def _select(what: Any, selection: Selection) -> None:
     elif isinstance(what, Futures):
         group, indices = indices_of(what)
         if indices and abs(indices.step) == 1:
-            selection.add(group, min(indices), max(indices) + 1)
+            selection.add(group, *span_of(indices))
         else:
             for index in indices:
                 selection.add(group, index, index + 1)

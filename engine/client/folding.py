@@ -32,8 +32,10 @@ def check_fanin(fanin: int) -> None:
         raise InvalidArgument(f"fanin is a whole number from 2 to {MAX_FANIN}, not {fanin!r}")
 
 
-def list_futures(futures: Any) -> Futures | list[Future]:
-    """Return what is to be reduced, in order. Raises: InvalidArgument: these are not futures."""
+def list_futures(futures: Any, verb: str, instead: str) -> Futures | list[Future]:
+    """Return futures in order. Raises: InvalidArgument: these are not futures; the text says what
+    takes them, and what to do with values `instead`.
+    """
     if isinstance(futures, Futures):
         return futures
     if isinstance(futures, Iterable) and not isinstance(futures, Future):
@@ -45,8 +47,8 @@ def list_futures(futures: Any) -> Futures | list[Future]:
     else:
         what = f"it was given a {type(futures).__name__}"
     raise InvalidArgument(
-        f"reduce takes the futures of tasks, but {what}: for values use functools.reduce, or map a "
-        "function over them first"
+        f"{verb} takes the futures of tasks, but {what}: for values {instead}, or map a function "
+        "over them first"
     )
 
 

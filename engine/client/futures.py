@@ -29,6 +29,9 @@ list of futures.
 """
 
 
+_RELEASED = range(0)
+
+
 class Future:
     """The result of one task, now or later.
 
@@ -430,7 +433,7 @@ class Futures(Sequence[Future]):
 
     def release(self) -> None:
         """Drop all results, as if this object were deleted. It is empty afterwards."""
-        indices, self._indices = self._indices, range(0)
+        indices, self._indices = self._indices, _RELEASED
         if indices:
             self._group.session.drop_range(self._group, *span_of(indices))
 
@@ -465,7 +468,9 @@ def future_of(group: GroupState, index: int) -> Future:
 
 
 def indices_of(futures: Futures) -> tuple[GroupState, range]:
-    """Return the group of a Futures, and which of its tasks it spans, in order."""
+    """Return the group of a Futures and its tasks there. Raises: InvalidArgument: released."""
+    if futures._indices is _RELEASED:
+        raise InvalidArgument(f"the futures of {futures._group.name} were released")
     return futures._group, futures._indices
 
 

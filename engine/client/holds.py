@@ -30,6 +30,12 @@ class Holds:
     """Set by the shell: somebody waits, send now what is to be sent. Called from any thread,
     without the lock.
     """
+    listen: Callable[[Any, float | None], bool | None] = staticmethod(lambda gate, deadline: None)
+    """Set by the shell: take in what comes, in this thread, until a Gate is open or a deadline has
+    passed (then False). None: somebody else does it. Called without the lock.
+    """
+    ring: Callable[[], None] = staticmethod(lambda: None)
+    """Set by the shell: a gate is open, let the thread that listens look. From any thread."""
     run_callback: Callable[[Callable[[], object]], None] = staticmethod(lambda call: None)
     """Set by the client: run something of the user's, not on this thread. Called under the lock."""
     refresh: Callable[[], None] = staticmethod(lambda: None)
@@ -127,14 +133,14 @@ class Holds:
 
     def _forget_results(self, group: GroupState, start: int, stop: int) -> None:
         for a, b, block in group.blocks.items_in(start, stop):
-            _blank(block, a, b)
+            blank(block, a, b)
         group.blocks.clear(start, stop)
         group.hot = None
         group.needed.discard(start, stop)
         group.places.clear(start, stop)
 
 
-def _blank(block: Block, start: int, stop: int) -> None:
+def blank(block: Block, start: int, stop: int) -> None:
     """Let go of single values: the others of the block may live much longer."""
     loaded = block.values
     if loaded is not None:

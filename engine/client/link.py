@@ -1,9 +1,11 @@
 """The shell around a session: its connection, and the event loop that it lives on.
 
-Law: the connection is touched on the loop only, the session under its lock only. User threads leave
-their actions in the session and wake the loop at most once per turn; a burst of submits is sent
-about a thousand times a second, unless somebody waits, who urges. Nothing of users runs on the
-loop: callbacks have a thread of their own (`Callbacks`).
+Law: the connection is touched on the loop only, but for `send_here` and a `Listening`, which are
+made for other threads (direct.py); the session under its lock only. What is to be sent is taken and
+sent under `_sending`, so nothing overtakes. User threads leave their actions in the session and
+wake the loop at most once per turn; a burst of submits is sent about a thousand times a second,
+unless somebody waits, who urges. Nothing of users runs on the loop: callbacks have a thread of
+their own (`Callbacks`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import ClusterError, ConnectionClosed, InvalidArgument
@@ -36,6 +39,8 @@ from ..messages import (
     WorkersPicked,
 )
 from ..transport import Connection, Credentials, connect
+from ..transport.stream import StreamConnection
+from .direct import Direct, Shield
 from .fetching import Fetcher
 from .session import Session
 
@@ -44,8 +49,13 @@ logger = logging.getLogger("cellspan.client")
 R = TypeVar("R")
 BURST_S = 0.001
 """In a burst of submits they are sent so often."""
+SPOKEN_S = 0.002
+"""So often while threads of users send themselves: the loop has only leftovers to send then."""
 IDLE_S = 30.0
 """An open group that nobody holds any more is ended after about this time."""
+
+HELD_TURNS = 5
+"""What is let go of meanwhile is told every so many of these turns."""
 
 _ANSWERS = (
     Accepted, AddressFound, DatasetGiven, DatasetsListed, Declined, HoldersGiven, LogsGiven,
@@ -70,6 +80,16 @@ class Link:
         """A turn will come soon enough for what is not urgent."""
         self._is_urged = False
         """A turn will come at once."""
+        self._sending = threading.Lock()
+        """Held from taking what is to be sent until it is on its way: nothing overtakes."""
+        self._speak: Callable[[list[Message]], None] | None = None
+        """Sends from any thread, where the connection can be shared."""
+        self._look: Callable[[], None] = lambda: None
+        self._held_turns = 0
+        self._spoken = False
+        """A thread has sent since the last turn."""
+        self._next: asyncio.TimerHandle | None = None
+        """The next turn that comes by itself."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._why = ""
         self._when_abandoned: Callable[[], object] | None = None
@@ -134,9 +154,19 @@ class Link:
         session.wake, session.urge = self.wake, self.urge
         self.session = session
         self._connection = connection
+        if not self.is_async and isinstance(connection, StreamConnection):
+            self._share(session, connection)
         self._fetcher = Fetcher(self, credentials, connection.is_local)
         connection.on_close = self._on_close
         connection.on_messages = self._on_messages
+
+    def _share(self, session: Session, connection: StreamConnection) -> None:
+        listening = connection.share()
+        if listening is not None:
+            self._speak = connection.send_here
+            direct = Direct(listening, self._take, lambda: self._next is not None)
+            self._look = direct.look
+            session.listen, session.ring = direct.listen, direct.ring
 
     async def shut(self, why: str) -> None:
         """Send what is to be sent, and close the connection in order."""
@@ -197,9 +227,15 @@ class Link:
 
     def urge(self) -> None:
         """Somebody waits: send what is to be sent now."""
-        if not self._is_urged and self.session.has_sends():
-            self._is_due = self._is_urged = True
-            self.call(self._turn)
+        if self._is_urged or not self.session.has_sends():
+            return
+        if self._speak is not None:
+            with Shield():
+                self._spoken = self._send(self._speak, releases=False)
+            if not self.session.has_sends():
+                return  # else there is something to fetch
+        self._is_due = self._is_urged = True
+        self.call(self._turn)
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function on the loop, soon."""
@@ -218,10 +254,15 @@ class Link:
     def _turn(self) -> None:
         session = self.session
         self._is_urged = False
+        spoken, self._spoken = self._spoken, False
+        # While users' threads send one thing after the other, what they let go of is told now and
+        # then; the last turn tells what is left.
+        self._held_turns = self._held_turns + 1 if spoken else 0
+        releases = self._held_turns % HELD_TURNS == 0
+        is_idle = not self._send(self._connection.send_now, releases) and not spoken
         with session.lock:
-            out = session.take_sends()
             fetches = session.take_fetches()
-            is_idle = not (out or fetches)
+            is_idle = is_idle and not fetches
             if is_idle:
                 self._is_due = False
             watch = self._idle_timer is None and bool(session.empty)
@@ -233,11 +274,25 @@ class Link:
             self._ending = self._loop.create_task(self._end_abandoned(then))
         if is_idle:
             return
-        self._loop.call_later(BURST_S, self._turn)  # `_is_due` stays: more is likely to come
-        if out and not self._connection.is_closing:
-            self._connection.send_now(out)
+        if self._next is None:  # `_is_due` stays: more is likely to come
+            self._next = self._loop.call_later(SPOKEN_S if spoken else BURST_S, self._on_tick)
         if fetches:
             self._fetcher.start(fetches)
+
+    def _on_tick(self) -> None:
+        self._next = None
+        self._turn()
+        self._look()
+
+    def _send(self, send: Callable[[list[Message]], None], releases: bool) -> bool:
+        """Send what is to be sent, in the order in which it was left; tell whether it was anything.
+        In any thread that may use `send`."""
+        with self._sending:
+            with self.session.lock:
+                out = self.session.take_sends(releases=releases)
+            if out and not self._connection.is_closing:
+                send(out)
+        return bool(out)
 
     def _close_idle(self) -> None:
         self._idle_timer = None
@@ -248,17 +303,30 @@ class Link:
         self.wake()
 
     def _on_messages(self, messages: list[Message]) -> None:
+        answers, is_due = self._handle(messages)
+        for answer in answers:
+            self._on_answer(answer)
+        if is_due:
+            self._turn()
+
+    def _take(self, messages: list[Message]) -> None:
+        """`_on_messages`, in a thread of a user's."""
+        answers, is_due = self._handle(messages)
+        for answer in answers:
+            self.call(partial(self._on_answer, answer))
+        if is_due:
+            self._is_due = self._is_urged = True
+            self.call(self._turn)
+
+    def _handle(self, messages: list[Message]) -> tuple[list[Message], bool]:
+        """Tell the session; return what is not for it, and whether it has something to do now."""
         session = self.session
         answers = []
         with session.lock:
             for message in messages:
                 if not session.handle(message):
                     answers.append(message)
-            is_due = bool(session.fetches or session.out)
-        for answer in answers:
-            self._on_answer(answer)
-        if is_due:
-            self._turn()
+            return answers, bool(session.fetches or session.out)
 
     def _on_answer(self, message: Message) -> None:
         if isinstance(message, Turned):
@@ -354,3 +422,4 @@ class Callbacks:
                 function()
             except Exception:
                 logger.exception("a callback raised an exception")
+            del function  # until the next one comes it would keep alive what it was called with

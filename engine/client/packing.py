@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import operator
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentNotSerializable, CellspanError, InvalidArgument, PayloadTooLarge
 from ..executor import values
-from ..ids import MAX_TASKS, Digest, digest_of
+from ..ids import Digest, digest_of
 from ..messages import Blob
 from .blame import find_culprit, quick_size_of
+from .columns import Constant, check_listed, common_length, prepare
 from .functions import LARGE_BYTES, LIMIT_BYTES, PickledFunction, size_text, warn_large
 from .futures import Future, Futures, indices_of, packing, place_of
 from .session import Session
@@ -100,12 +99,12 @@ class Packer:
         """Return the arguments of `function(*items, **kwargs)` for each tuple of items, as symbolic
         as can be.
 
-        As with the built-in `map`, the shortest iterable ends it. Raises: as `pack_call`.
+        Raises:
+            InvalidArgument: the iterables differ in length, or do not end, or there are too many
+            tasks. Otherwise as `pack_call`.
         """
-        columns = [_prepare(iterable, at) for at, iterable in enumerate(iterables)]
-        n = _common_length(columns)
-        if n > MAX_TASKS:
-            raise InvalidArgument(f"{n:,} tasks in one map; the limit is {MAX_TASKS:,}")
+        columns = [prepare(iterable, at) for at, iterable in enumerate(iterables)]
+        n = common_length(columns)
         try:
             return self._pack_each(function, columns, kwargs, n)
         except _FuturesInside:
@@ -115,7 +114,7 @@ class Packer:
         self, function: PickledFunction, args: tuple[Any, ...], kwargs: dict[str, Any], n: int
     ) -> EachPlan:
         """Return the arguments of `n` calls that are all alike. Raises: as `pack_call`."""
-        return self._pack_each(function, [_Constant(arg) for arg in args], kwargs, n)
+        return self._pack_each(function, [Constant(arg) for arg in args], kwargs, n)
 
     def _pack_each(
         self, function: PickledFunction, columns: list[Any], kwargs: dict[str, Any], n: int
@@ -124,7 +123,7 @@ class Packer:
         args = []
         for at, column in enumerate(columns):
             name = _argument_name(function, at)
-            if isinstance(column, _Constant):
+            if isinstance(column, Constant):
                 args.append(self._pack_constant(function, name, column.value, blobs))
             elif n:
                 args.append(self._pack_column(function, name, column, n, blobs))
@@ -159,6 +158,7 @@ class Packer:
         if type(column) is list and Future in set(map(type, itertools.islice(column, n))):
             return self._pack_futures(column[:n])
         if isinstance(column, range):
+            check_listed(n)
             column = list(column[:n])
         return self._pack_items(function, name, column, n, blobs)
 
@@ -256,7 +256,7 @@ class Packer:
     ) -> GraphPlan:
         sources = [
             itertools.repeat(column.value, n)
-            if isinstance(column, _Constant)
+            if isinstance(column, Constant)
             else itertools.islice(column, n)
             for column in columns
         ]
@@ -285,13 +285,7 @@ class Packer:
         return group.id, index
 
     def _check_session(self, session: Session, name: str) -> None:
-        ours = self._session
-        if session is not ours and session.cluster_id != ours.cluster_id:
-            raise InvalidArgument(
-                f"the future {name} belongs to cluster {session.cluster!r}, not to "
-                f"{ours.cluster!r}: "
-                "gather it there and pass the result"
-            )
+        check_session(self._session, session, name)
 
     # --- sizes and blame --------------------------------------------------------------------------
 
@@ -327,66 +321,23 @@ class Packer:
         return ""
 
 
-_NUMBERS = frozenset({type(None), bool, int, float})
-
-
-class _Constant(NamedTuple):
-    """An endless `itertools.repeat`."""
-
-    value: Any
-
-
-def _prepare(iterable: Any, at: int) -> Any:
-    """Return an iterable as something that can be sliced, as _Constant, or as an iterator if its
-    end is unknown.
-    """
-    if isinstance(iterable, range | Futures):
-        return iterable
-    if type(iterable) in (list, tuple, str, bytes):
-        return list(iterable) if type(iterable) is tuple else iterable
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and type(iterable) is numpy.ndarray and iterable.ndim:
-        return iterable  # its slices travel as arrays; items come out as they do by iterating
-    if isinstance(iterable, itertools.repeat) and operator.length_hint(iterable, -1) < 0:
-        return _Constant(next(iterable))
-    try:
-        iterator = iter(iterable)
-    except TypeError:
+def check_session(ours: Session, theirs: Session, name: str) -> None:
+    """Raises: InvalidArgument: a future of `theirs` is of no use to tasks that `ours` submits."""
+    if theirs is ours:
+        return
+    if theirs.cluster_id != ours.cluster_id:
         raise InvalidArgument(
-            f"map takes iterables, but argument {at + 1} after the function is a "
-            f"{type(iterable).__name__}: for a value "
-            "that is the same for all tasks use a keyword argument"
-        ) from None
-    if iterator is not iterable and hasattr(iterable, "__len__"):
-        return list(iterator)
-    return iterator
-
-
-def _common_length(columns: list[Any]) -> int:
-    """Return the length of the shortest column; iterators among the columns become lists of that
-    length.
-    """
-    lengths = [len(c) for c in columns if not isinstance(c, _Constant) and hasattr(c, "__len__")]
-    endless = [
-        at
-        for at, c in enumerate(columns)
-        if not isinstance(c, _Constant) and not hasattr(c, "__len__")
-    ]
-    if not lengths and not endless:
-        raise InvalidArgument(
-            "map needs at least one iterable that ends: map(f, range(10)); for one call use "
-            "submit(f, ...)"
+            f"the future {name} belongs to cluster {theirs.cluster!r}, not to {ours.cluster!r}: "
+            "gather it there and pass the result"
         )
-    if lengths:
-        shortest = min(lengths)
-        for at in endless:
-            columns[at] = list(itertools.islice(columns[at], shortest))
-            shortest = min(shortest, len(columns[at]))
-        return shortest
-    rows = list(zip(*(columns[at] for at in endless), strict=False))
-    for place, at in enumerate(endless):
-        columns[at] = [row[place] for row in rows]
-    return len(rows)
+    if theirs.closed is not None:
+        raise InvalidArgument(
+            f"the future {name} belongs to a client that is closed, and its result went with it: "
+            "submit it here again, or publish it (publish_dataset) before that client is closed"
+        )
+
+
+_NUMBERS = frozenset({type(None), bool, int, float})
 
 
 def _argument_name(function: PickledFunction, at: int) -> str:

@@ -79,6 +79,13 @@ class RunSet:
 
     def discard(self, start: int, stop: int) -> int:
         """Take `[start, stop)` out; return how many indices of it were there."""
+        bounds = self.bounds
+        if not bounds or start >= bounds[-1]:
+            return 0
+        if bounds[-2] == start and bounds[-1] == stop:  # the newest are most often asked for
+            del bounds[-2:]
+            self.count -= stop - start
+            return stop - start
         gone = self.count_in(start, stop)
         if gone:
             bounds = self.bounds
@@ -92,6 +99,8 @@ class RunSet:
 
     def count_in(self, start: int, stop: int) -> int:
         """Return how many indices of `[start, stop)` are in the set."""
+        if not self.bounds or start >= self.bounds[-1]:
+            return 0
         return sum(b - a for a, b in self.runs_in(start, stop))
 
     def runs_in(self, start: int, stop: int) -> list[tuple[int, int]]:
@@ -108,6 +117,8 @@ class RunSet:
 
     def gaps_in(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the parts of `[start, stop)` that are not in the set."""
+        if not self.bounds or start >= self.bounds[-1]:
+            return [(start, stop)] if start < stop else []
         found = []
         for a, b in self.runs_in(start, stop):
             if start < a:
@@ -187,6 +198,11 @@ class RunMap(Generic[V]):
         last = bisect_left(starts, stop)
         if first >= last:
             return 0
+        if last == first + 1 and start <= starts[first] and stops[first] <= stop:
+            gone = stops[first] - starts[first]
+            del starts[first], stops[first], values[first]
+            self.count -= gone
+            return gone
         gone = sum(
             min(b, stop) - max(a, start)
             for a, b in zip(starts[first:last], stops[first:last], strict=True)
@@ -204,6 +220,8 @@ class RunMap(Generic[V]):
 
     def items_in(self, start: int, stop: int) -> list[tuple[int, int, V]]:
         """Return the parts of `[start, stop)` that have a value, with it."""
+        if not self.stops or start >= self.stops[-1]:
+            return []
         at = bisect_right(self.stops, start)
         last = bisect_left(self.starts, stop)
         return [
@@ -213,6 +231,8 @@ class RunMap(Generic[V]):
 
     def gaps_in(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the parts of `[start, stop)` that have no value."""
+        if not self.stops or start >= self.stops[-1]:
+            return [(start, stop)] if start < stop else []
         found = []
         for a, b, _ in self.items_in(start, stop):
             if start < a:

@@ -176,13 +176,14 @@ class Session(Holds):
         """Have the scheduler push small results of the unfinished tasks of `[start, stop)`."""
         if self.closed is not None:
             return
+        if group.graph is not None:  # what is not sent yet will be pushed unasked
+            stop = min(stop, group.graph.first)
         runs = RunSet()
         for a, b in group.unfinished_in(start, stop):
             for c, d in group.pushed.gaps_in(a, b):
                 runs.add(c, d)
                 group.pushed.add(c, d)
         if runs:
-            self._send_growth(group)
             self.out.append(WantResults(group.id, runs.bounds))
 
     def want_next(self, group: GroupState, index: int) -> None:
@@ -266,21 +267,27 @@ class Session(Holds):
     # --- what the shell takes ---------------------------------------------------------------------
 
     def has_sends(self) -> bool:
-        """Tell whether there is anything to send or fetch."""
-        return bool(self.out or self.growing or self.fetches or self.releasing or self.drops)
+        """Tell whether there is anything to send or fetch that somebody may wait for."""
+        return bool(self.out or self.growing or self.fetches)
 
-    def take_sends(self) -> list[Message]:
-        """Return what is to be sent, in order, and forget it."""
-        self.take_drops()
+    def take_sends(self, *, releases: bool = True) -> list[Message]:
+        """Return what is to be sent, in order, and forget it. Without `releases` only what somebody
+        may wait for: what was let go of is told later, many tasks at once.
+        """
         for group in list(self.growing.values()):
             self._send_growth(group)
+        if releases:
+            self._send_releases()
+        out, self.out = self.out, []
+        return out
+
+    def _send_releases(self) -> None:
+        self.take_drops()
         for group in self.releasing.values():
             runs = group.released.take()
             if runs:
                 self.out.append(ReleaseTasks(group.id, runs))
         self.releasing.clear()
-        out, self.out = self.out, []
-        return out
 
     def take_fetches(self) -> list[Fetch]:
         """Return what is to be fetched, and forget it."""

@@ -166,11 +166,11 @@ class TaskMethods:
 
     def release(self, futures: Any) -> Any:
         """Drop the results of futures, as if they were deleted; they cannot be used afterwards."""
-        if isinstance(futures, Future | Futures):
+        if isinstance(futures, Futures):
             futures.release()
         else:
-            for future in futures:
-                self.release(future)
+            for future in check_futures(futures, "release"):
+                future.release()
         return _Now(None) if self.asynchronous else None
 
 

@@ -73,10 +73,13 @@ class Gate:
         """Wait in this thread; False when the deadline (of `time.monotonic`) passes first."""
         latch = threading.Lock()
         latch.acquire()
+        only = sessions[0] if len(sessions := list(sessions)) == 1 else None
 
         def wake() -> None:
             with contextlib.suppress(RuntimeError):  # opened twice: it is free already
                 latch.release()
+            if only is not None:
+                only.ring()
 
         self._wake = wake
         try:
@@ -84,6 +87,10 @@ class Gate:
                 return True
             for session in sessions:
                 session.urge()
+            if only is not None:
+                passed = only.listen(self, deadline)
+                if passed is not None:
+                    return passed or self._is_open
             return latch.acquire(timeout=_left(deadline)) or self._is_open
         finally:
             self._wake = None
@@ -121,10 +128,14 @@ def deadline_of(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
+def left_until(deadline: float | None) -> float | None:
+    """Return the seconds until a deadline, 0 if it has passed, None if there is none."""
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
 def _left(deadline: float | None) -> float:
-    if deadline is None:
-        return _LONG_S
-    return min(max(deadline - time.monotonic(), 0.0), _LONG_S)
+    left = left_until(deadline)
+    return _LONG_S if left is None else min(left, _LONG_S)
 
 
 class Selection:

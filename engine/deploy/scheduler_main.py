@@ -151,12 +151,15 @@ def _serve(
     # From here on the workers' processes come up beside ours.
     import asyncio
 
+    from ..transport import calm_garbage_collector
+
     async def run() -> None:
         server = _make_server(info, launcher, crew, reporter)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, server.stop, f"signal {number.name}")
         await server.start(info.address, credentials, sock)
+        calm_garbage_collector()
         lease = Lease(info.lifetime, info.owner_pid, info.owner_start_time, info.idle_timeout_s)
         await _live(server, lease)
 

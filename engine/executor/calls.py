@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -56,8 +56,10 @@ class Stretch(NamedTuple):
     large: bool
 
 
-def times_of(durations_ns: Iterable[int]) -> list[int]:
+def times_of(durations_ns: Sequence[int]) -> list[int]:
     """Return durations as a flat histogram ``[bin, count, bin, count, ...]``."""
+    if len(durations_ns) == 1:
+        return [_bin_of_ns(durations_ns[0]), 1]
     return [number for pair in Counter(map(_bin_of_ns, durations_ns)).items() for number in pair]
 
 
@@ -92,7 +94,7 @@ def call_one(
             keep(result)
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -109,9 +111,10 @@ def call_many(
     index: int,
     page: memoryview[int],
     piece: int,
+    memory: dict[int, Any] | None = None,
 ) -> Stretch:
     """Call a function with each row's ``(args, kwargs)``. Making a row may raise: then the task
-    that it is for failed."""
+    that it is for failed. `memory` takes results by index, for later rows of the piece."""
     results: list[Any] = []
     durations: list[int] = []
     clock = perf_counter_ns
@@ -135,9 +138,11 @@ def call_many(
             now = clock()
             durations.append(now - begin)
             results.append(result)
+            if memory is not None:
+                memory[index] = result
             index += 1
             if type(result) not in _TINY:
-                size += _size_of(result)
+                size += size_of(result)
             if now > deadline or size > FLUSH_BYTES or index > last:
                 why = FLUSH
                 break
@@ -171,7 +176,7 @@ class PayloadRows:
         return row
 
 
-def _size_of(result: Any) -> int:
+def size_of(result: Any) -> int:
     """Return what can be seen from outside of a result's size; the user's `__sizeof__` may be
     wrong in any way."""
     try:

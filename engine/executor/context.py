@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
@@ -37,6 +38,18 @@ def end() -> None:
         else:
             os.environ[DEVICES] = _devices_before
     _given = {}
+
+
+def call(resources: dict[str, Any] | None, function: Callable[..., None], *args: Any) -> None:
+    """Call a function that runs a piece, with the resources that the worker has dealt out to it."""
+    if resources is None:
+        function(*args)
+        return
+    begin(resources)
+    try:
+        function(*args)
+    finally:
+        end()
 
 
 def get_resources() -> dict[str, Any]:

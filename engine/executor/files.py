@@ -28,6 +28,14 @@ def write_parts(path: str, parts: Sequence[Part]) -> list[int]:
     Raises:
         OSError: no room, or no folder (any more); nothing is left behind.
     """
+    return write_pieces(path, [[part] for part in parts])
+
+
+def write_pieces(path: str, parts: Sequence[Sequence[Part]]) -> list[int]:
+    """As `write_parts`, of parts that are in pieces: the pieces of one are written end to end.
+
+    Raises: as `write_parts`.
+    """
     places: list[int] = []
     pieces: list[memoryview] = []
     position = 0
@@ -36,10 +44,9 @@ def write_parts(path: str, parts: Sequence[Part]) -> list[int]:
         if padding:
             pieces.append(memoryview(bytes(padding)))
             position += padding
-        length = nbytes_of(part)
+        length = sum(map(nbytes_of, part))
         places += position, length
-        if length:
-            pieces.append(memoryview(part))
+        pieces += [memoryview(piece) for piece in part if nbytes_of(piece)]
         position += length
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -1,16 +1,17 @@
-"""Frames between a worker and its executors: a JSON header and raw buffers.
+"""Frames between a worker and its executors: a marshalled header and raw buffers.
 
     u32 header length | u32 number of buffers n | n x u64 buffer length | header | buffer 0 |
     buffer 1 | ...
 
-Law: the same shape as the wire between machines, with JSON for the header because an executor may
-have nothing but the standard library. Both ends trust each other: they are one user's processes
-on a socketpair.
+Law: the same shape as the wire between machines, with `marshal` for the header (plain data only)
+because an executor may have nothing but the standard library, and no other way of it is as short.
+FORMAT is one that all versions of Python write and read alike. Both ends trust each other: they are
+one user's processes on a socketpair.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -22,15 +23,20 @@ PREFIX = struct.Struct("<II")
 MAX_VECTORS = 512
 """Buffers handed to one `sendmsg`; systems take at most 1024."""
 
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+FORMAT = 2
+JOIN_BYTES = 16 << 10
+"""Up to this size a frame is written in one piece: a copy is cheaper than a list of pieces."""
 
 
 def encode(header: dict[str, Any], buffers: Sequence[Part] = ()) -> list[Part]:
     """Return one frame as a list of byte strings to be written in order."""
-    text = _dumps(header).encode()
+    text = marshal.dumps(header, FORMAT)
     head = PREFIX.pack(len(text), len(buffers))
     if buffers:
-        head += struct.pack(f"<{len(buffers)}Q", *map(nbytes_of, buffers))
+        lengths = [nbytes_of(buffer) for buffer in buffers]
+        head += struct.pack(f"<{len(buffers)}Q", *lengths)
+        if sum(lengths) <= JOIN_BYTES:
+            return [b"".join((head, text, *buffers))]
     return [head + text, *buffers]
 
 
@@ -69,7 +75,27 @@ def receive(file: BinaryIO) -> tuple[dict[str, Any], list[Part]] | None:
         if len(buffer) < length:
             return None
         buffers.append(buffer)
-    return json.loads(rest[8 * count :]), buffers
+    return marshal.loads(rest[8 * count :]), buffers
+
+
+def _read_whole(data: Part) -> tuple[dict[str, Any], list[Part]] | None:
+    """Return the frame that these bytes are, None if they are less or more than one."""
+    header_length, count = PREFIX.unpack_from(data)
+    position = PREFIX.size + 8 * count
+    if len(data) < position + header_length:
+        return None
+    lengths = struct.unpack_from(f"<{count}Q", data, PREFIX.size) if count else ()
+    if position + header_length + sum(lengths) != len(data):
+        return None
+    view = memoryview(data)
+    header = marshal.loads(view[position : position + header_length])
+    position += header_length
+    buffers: list[Part] = []
+    for length in lengths:
+        # own copies: a view would keep the whole frame alive as long as one small block lives
+        buffers.append(bytes(view[position : position + length]))
+        position += length
+    return header, buffers
 
 
 class Decoder:
@@ -82,6 +108,11 @@ class Decoder:
 
     def feed(self, data: Part) -> None:
         """Take bytes; `on_frame` is called for each frame that they complete."""
+        if not self._data and len(data) >= PREFIX.size:
+            frame = _read_whole(data)
+            if frame is not None:
+                self._on_frame(*frame)
+                return
         self._data += data
         while len(self._data) >= self._needed:
             frame = self._take()
@@ -107,11 +138,4 @@ class Decoder:
         else:
             self._data = data[total:]
             del data[total:]
-        header = json.loads(data[head : head + header_length])
-        buffers: list[Part] = []
-        position = head + header_length
-        for length in lengths:
-            # own copies: a view would keep the whole frame alive as long as one small block lives
-            buffers.append(bytes(data[position : position + length]))
-            position += length
-        return header, buffers
+        return _read_whole(data)

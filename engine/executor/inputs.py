@@ -15,7 +15,7 @@ from typing import Any
 
 from .calls import PayloadRows
 from .files import map_parts
-from .values import Part, Resolve, load_blob, load_value
+from .values import SHARDS, Part, Resolve, load_blob, load_shards, load_value
 
 _UNLOADED = object()
 
@@ -33,26 +33,45 @@ class InputGone(Exception):
 class Thing:
     """A chunk of items or a block of results, by number."""
 
-    __slots__ = ("group", "parts", "path", "places", "single", "start", "stop", "value")
+    __slots__ = (
+        "group", "is_mapped", "output", "parts", "path", "places", "single", "splits", "start",
+        "stop", "value",
+    )  # fmt: skip
 
     def __init__(self, header: list[Any], parts: list[Part]) -> None:
         self.group, self.start, self.stop, self.single = header[1:5]
         self.path: str | None = header[6]
         self.places: list[int] = header[7]
+        # Of shards: the first output that they are for, and which splits they are of.
+        self.output, self.splits = header[8] if len(header) > 8 else (0, [])
         self.parts = parts
+        self.is_mapped = False
         self.value: Any = _UNLOADED
 
     def get_value(self) -> Any:
         """Return the list of results (or of items), or the one result of a single block."""
         if self.value is _UNLOADED:
-            if self.path is not None:
-                try:
-                    self.parts = map_parts(self.path, self.places)
-                except OSError as error:
-                    raise InputGone(self.group, self.start) from error
+            self._map()
+            if self.single == SHARDS:
+                return load_shards(self.parts)
             self.value = load_value(self.parts)
             self.parts = []  # buffers live on in the value where it needs them
         return self.value
+
+    def get_shard(self, row: int, output: int) -> memoryview:
+        """Return the shard for an output of the split in a row, packed."""
+        self._map()
+        at = output - self.output
+        start, stop = memoryview(self.parts[2 * row]).cast("Q")[at : at + 2]
+        return memoryview(self.parts[2 * row + 1])[start:stop]
+
+    def _map(self) -> None:
+        if self.path is not None and not self.is_mapped:
+            try:
+                self.parts = map_parts(self.path, self.places)
+            except OSError as error:
+                raise InputGone(self.group, self.start) from error
+            self.is_mapped = True
 
 
 class Blobs:
@@ -98,6 +117,9 @@ class Blocks:
         for blocks in self._groups.values():
             blocks.sort(key=_start_of)
         self._starts = {g: [b.start for b in blocks] for g, blocks in self._groups.items()}
+        self.own = 0
+        self.memory: dict[int, Any] = {}
+        """Of a piece whose tasks take each other's results: its group, and its results so far."""
 
     def find(self, group: int, index: int) -> Thing:
         """Return the block with the result of a task."""
@@ -110,6 +132,8 @@ class Blocks:
 
     def resolve(self, group: int, index: int) -> Any:
         """Return the result of a task."""
+        if group == self.own and index in self.memory:
+            return self.memory[index]
         thing = self.find(group, index)
         value = thing.get_value()
         return value if thing.single else value[index - thing.start]
@@ -134,8 +158,11 @@ def _start_of(thing: Thing) -> int:
     return start
 
 
-Column = tuple[bool, Any]
-"""(the same for all tasks?, that one value or an iterable with one per task)"""
+TAKEN, CONSTANT, COLUMN = range(3)
+"""Where an argument comes from: the link before in a chain, the same for all, one per task."""
+
+Column = tuple[int, Any]
+"""(one of the three above, the one value or an iterable with one per task)"""
 Rows = Iterator[tuple[tuple[Any, ...], dict[str, Any]]]
 
 
@@ -150,8 +177,11 @@ class EachArguments:
         blobs: Blobs,
         blocks: Blocks,
         get_chunk: Callable[[int, int], list[Any]],
+        taken: int = 0,
     ) -> None:
+        """`taken`: a group whose results are not here but come from hand to hand."""
         self._span = start, stop
+        self._taken = taken
         self._blobs = blobs
         self._blocks = blocks
         self._get_chunk = get_chunk
@@ -164,6 +194,14 @@ class EachArguments:
             return None
         values: Iterator[Any] = iter(self._spread(self._columns[0]))
         return values
+
+    def sources(self) -> list[tuple[int, str | None, Any]]:
+        """Return for each argument where it comes from, its keyword if it has one, and its value or
+        column.
+        """
+        keywords: list[str | None] = [None] * (len(self._columns) - len(self._names))
+        keywords += self._names
+        return [(c[0], name, c[1]) for c, name in zip(self._columns, keywords, strict=True)]
 
     def rows(self) -> Rows:
         """Return ``(args, kwargs)`` of one task after the other."""
@@ -183,23 +221,25 @@ class EachArguments:
         )
 
     def _spread(self, column: Column) -> Any:
-        constant, value = column
-        return repeat(value, self._span[1] - self._span[0]) if constant else value
+        source, value = column
+        return repeat(value, self._span[1] - self._span[0]) if source == CONSTANT else value
 
     def _column(self, position: int, spec: Sequence[Any]) -> Column:
         start, stop = self._span
         match spec:
             case ["blob", digest, deps]:
                 resolve = self._blocks.resolve if deps else None
-                return True, self._blobs.get_value(digest, resolve)
+                return CONSTANT, self._blobs.get_value(digest, resolve)
             case ["range", first, step]:
-                return False, range(first + step * start, first + step * stop, step) if step else (
-                    [first] * (stop - start)
-                )
+                if not step:
+                    return CONSTANT, first
+                return COLUMN, range(first + step * start, first + step * stop, step)
             case ["items", size, _]:
-                return False, self._items(position, size)
+                return COLUMN, self._items(position, size)
+            case ["same", group, _] if group == self._taken:
+                return TAKEN, None
             case ["same", group, offset]:
-                return False, self._blocks.column(group, start + offset, stop + offset)
+                return COLUMN, self._blocks.column(group, start + offset, stop + offset)
         raise ValueError(f"unknown argument spec {spec[0]!r}")
 
     def _items(self, position: int, size: int) -> list[Any]:

@@ -43,6 +43,7 @@ from .calls import (
     call_one,
     times_of,
 )
+from .chains import Chain, Link, LinkShape, Strand, shift_times
 from .inputs import (
     Blobs,
     Blocks,
@@ -54,6 +55,7 @@ from .inputs import (
     payload_rows,
 )
 from .results import Packer, describe_raised
+from .shards import MergeRows, Shards, call_split
 from .values import Part
 
 TOKEN = struct.Struct("<Q")
@@ -63,7 +65,7 @@ TOKEN = struct.Struct("<Q")
 class Settings:
     """`name`: of this executor in `ps`; `label`: unique within the worker, begins its file names;
     `sock`, `page`, `tokens`, `lifeline`: inherited file descriptors; `store`: the store
-    folder."""
+    folder; `spill`: a folder on disk for what does not fit there, empty if there is none."""
 
     name: str
     label: str
@@ -72,6 +74,7 @@ class Settings:
     tokens: int
     lifeline: int
     store: str
+    spill: str = ""
 
 
 @dataclass
@@ -107,7 +110,7 @@ class Executor:
         self._groups: dict[int, Group] = {}
         self._blobs = Blobs()
         self._things: dict[int, Thing] = {}
-        self._packer = Packer(settings.store, settings.label)
+        self._packer = Packer(settings.store, settings.label, settings.spill)
 
     def run(self) -> None:
         """Serve until the socket closes."""
@@ -118,7 +121,7 @@ class Executor:
                 case "run":
                     self._take_things(header["things"], header["drop"], buffers)
                     if self._claim(header["piece"]):
-                        self._run_given(header, buffers)
+                        context.call(header.get("resources"), self._run_piece, header, buffers)
                 case "define":
                     self._define(header, buffers)
                 case "drop":
@@ -165,18 +168,6 @@ class Executor:
 
     # --- running ---------------------------------------------------------------------------------
 
-    def _run_given(self, header: dict[str, Any], buffers: list[Part]) -> None:
-        """Run a piece with the resources that the worker has dealt out to it, if any."""
-        resources = header.get("resources")
-        if resources is None:
-            self._run_piece(header, buffers)
-            return
-        context.begin(resources)
-        try:
-            self._run_piece(header, buffers)
-        finally:
-            context.end()
-
     def _run_piece(self, header: dict[str, Any], buffers: list[Part]) -> None:
         group = header["group"]
         piece = Piece(
@@ -187,8 +178,13 @@ class Executor:
             header["stop"],
             time.perf_counter_ns(),
         )
+        self._packer.spills = header["spill"]
         self._page[INDEX_WORD] = piece.at
         self._page[PIECE_WORD] = piece.number
+        if header.get("links"):
+            self._run_chain(header, piece)
+            self._page[PIECE_WORD] = 0
+            return
         try:
             call = self._prepare(header, buffers, piece)
         except InputGone as gone:
@@ -211,10 +207,16 @@ class Executor:
         rows: Rows
         if layer["kind"] == "graph":
             rows = payload_rows(buffers[0], header["lengths"], blocks if header["nested"] else None)
+            if header["chained"]:
+                blocks.own, memory = piece.group, blocks.memory
+                return lambda at: call_many(function, rows, at, page, piece.number, memory)
         elif layer["kind"] == "fold":
             inputs = fold_rows(layer, piece.at, piece.stop, self._blobs, blocks)
             fold = partial(reduce, function)
             return lambda at: call_one(fold, inputs, at, page, piece.number)
+        elif layer["kind"] == "exchange":
+            call, inputs = self._prepare_exchange(layer, function, blocks, header, piece)
+            return lambda at: call_one(call, inputs, at, page, piece.number)
         else:
             chunks = {(position, n): self._things[thing] for position, n, thing in header["chunks"]}
             arguments = EachArguments(
@@ -231,6 +233,23 @@ class Executor:
                 return lambda at: call_one(function, values, at, page, piece.number)
             rows = arguments.rows()
         return lambda at: call_many(function, rows, at, page, piece.number)
+
+    def _prepare_exchange(
+        self,
+        layer: dict[str, Any],
+        merge: Callable[[Any], Any],
+        blocks: Blocks,
+        header: dict[str, Any],
+        piece: Piece,
+    ) -> tuple[Callable[[Any], Any], Iterator[Any]]:
+        """Return the function and the inputs of tasks of an exchange: all splits, or all merges."""
+        count = layer["count"]
+        if piece.at < count:
+            call = partial(call_split, self._blobs.get_value(layer["split"]), layer["outputs"])
+            first = layer["offset"]
+            return call, iter(blocks.column(layer["group"], first + piece.at, first + piece.stop))
+        things = [self._things[number] for number in header["blocks"]]
+        return merge, MergeRows(things, piece.group, count, piece.at - count, piece.stop - count)
 
     def _call_all(self, piece: Piece, call: Callable[[int], Stretch]) -> None:
         while True:
@@ -251,6 +270,102 @@ class Executor:
             if over:
                 return
 
+    # --- chains ----------------------------------------------------------------------------------
+
+    def _run_chain(self, header: dict[str, Any], piece: Piece) -> None:
+        """Run a piece whose tasks are followed by those of other groups, from hand to hand."""
+        rows = [header, *header["links"]]
+        try:
+            links = [self._make_link(header, at) for at in range(len(rows))]
+        except InputGone as gone:
+            self._report(piece, gone=gone)
+            return
+        except BaseException:  # unlinked, each of them fails with what is its own
+            self._report(piece, is_unlinked=True)
+            return
+        chain = Chain(links, piece.stop - piece.at, self._page, piece.number)
+        while True:
+            start = piece.at
+            stretch, strands, raised = chain.run(start)
+            piece.at += len(stretch.durations_ns)
+            over = stretch.why in (EXHAUSTED, CUT) or piece.at == piece.stop
+            self._report_chain(piece, rows, start, stretch, strands, raised, over)
+            if over:
+                return
+
+    def _make_link(self, header: dict[str, Any], at: int) -> Link:
+        links: list[dict[str, Any]] = header["links"]
+        row = links[at - 1] if at else header
+        layer = self._groups[row["group"]].layer
+        chunks = {(position, n): self._things[thing] for position, n, thing in row["chunks"]}
+        shift = row["shift"] if at else 0
+        arguments = EachArguments(
+            layer,
+            header["start"] + shift,
+            header["stop"] + shift,
+            self._blobs,
+            Blocks(self._things[number] for number in header["blocks"]),
+            lambda position, n: chunks[position, n].get_value(),
+            (links[at - 2] if at > 1 else header)["group"] if at else 0,
+        )
+        sources = arguments.sources()
+        shape = LinkShape(tuple((source, name) for source, name, _ in sources), row["keep"])
+        function = self._blobs.get_value(layer["function"])
+        return Link(function, shape, [value for _, _, value in sources])
+
+    def _report_chain(
+        self,
+        piece: Piece,
+        rows: list[dict[str, Any]],
+        start: int,
+        stretch: Stretch,
+        strands: list[Strand],
+        raised: int,
+        over: bool,
+    ) -> None:
+        buffers: list[Part] = []
+        parts: list[dict[str, Any]] = []
+        times = times_of(stretch.durations_ns)
+        seconds = sum(stretch.durations_ns) / 1e9
+        for at, (row, strand) in enumerate(zip(rows, strands, strict=True)):
+            group, begin = row["group"], start + row.get("shift", 0)
+            name = self._groups[group].name
+            blocks: list[list[Any]] = []
+            failures: list[dict[str, Any]] = []
+            if strand.results is not None:
+                blocks, new, failures = self._packer.pack(
+                    group, name, begin, strand.results, stretch.large
+                )
+                buffers += new
+            for failure in failures:
+                failure["seconds"] = 0.0
+            if at == raised:
+                assert stretch.error is not None
+                failure, exception = describe_raised(name, begin + strand.done, stretch.error)
+                failure["seconds"] = stretch.durations_ns[-1] / 1e9 * strand.share
+                failure["exception"] = exception is not None
+                buffers += [] if exception is None else [exception]
+                failures.append(failure)
+            parts.append(
+                {
+                    "seconds": seconds * strand.share,
+                    "times": shift_times(times, strand.share),
+                    "blocks": blocks,
+                    "failed": failures,
+                }
+            )
+        self._finish_report(
+            piece,
+            {
+                "start": start,
+                "over": over,
+                "links": parts,
+                "raised": raised if raised < len(rows) else None,
+                "gone": None,
+            },
+            buffers,
+        )
+
     def _fail_all(self, piece: Piece, error: BaseException) -> None:
         """Function or arguments cannot be unpickled: every task of the piece fails with that."""
         failure, exception = describe_raised(piece.name, piece.at, error)
@@ -269,6 +384,7 @@ class Executor:
         exception: bytes | None = None,
         gone: InputGone | None = None,
         over: bool = True,
+        is_unlinked: bool = False,
     ) -> None:
         """Say what came of the tasks from `start` to the next one to run."""
         begin = piece.at if start is None else start
@@ -279,9 +395,14 @@ class Executor:
         if stretch is not None:
             # the last one is a failed task's, if there is one more than results
             durations = stretch.durations_ns[: len(stretch.results)]
-            blocks, buffers, failures = self._packer.pack(
-                piece.group, piece.name, begin, stretch.results, stretch.large
-            )
+            if stretch.results and type(stretch.results[0]) is Shards:
+                blocks, buffers, failures = self._packer.pack_shards(
+                    piece.name, begin, stretch.results
+                )
+            else:
+                blocks, buffers, failures = self._packer.pack(
+                    piece.group, piece.name, begin, stretch.results, stretch.large
+                )
         for unpacked in failures:
             unpacked["seconds"] = durations[unpacked["index"] - begin] / 1e9
         if failure is not None:
@@ -289,19 +410,24 @@ class Executor:
             failure["exception"] = exception is not None
             if exception is not None:
                 buffers.append(exception)
-        now = time.perf_counter_ns()
         header = {
-            "piece": piece.number,
             "start": begin,
-            "stop": piece.at,
             "over": over or gone is not None,
             "seconds": sum(durations) / 1e9,
-            "elapsed": (now - piece.began_ns) / 1e9,
             "times": times_of(durations),
             "blocks": blocks,
             "failed": failures,
             "gone": None if gone is None else [gone.group, gone.index],
         }
+        if is_unlinked:
+            header["unlinked"] = True
+        self._finish_report(piece, header, buffers)
+
+    def _finish_report(self, piece: Piece, header: dict[str, Any], buffers: list[Part]) -> None:
+        now = time.perf_counter_ns()
+        header["piece"] = piece.number
+        header["stop"] = piece.at
+        header["elapsed"] = (now - piece.began_ns) / 1e9
         piece.began_ns = now
         if header["over"]:
             self._page[PIECE_WORD] = (
@@ -333,7 +459,7 @@ def main(argument: str) -> None:
         setproctitle(f"cellspan executor {settings.name}")
     watch = threading.Thread(
         target=_end_with_worker,
-        args=(settings.lifeline, settings.store),
+        args=(settings.lifeline, settings),
         daemon=True,
         name="lifeline",
     )
@@ -342,26 +468,28 @@ def main(argument: str) -> None:
     gc.collect()
     gc.freeze()  # what the process begins with is never garbage
     executor.run()
-    _leave(settings.store)
+    _leave(settings)
 
 
-def _end_with_worker(lifeline: int, store: str) -> None:
+def _end_with_worker(lifeline: int, settings: Settings) -> None:
     while True:
         try:
             data = os.read(lifeline, 1)
         except InterruptedError:
             continue
         if not data:
-            _leave(store)
+            _leave(settings)
 
 
-def _leave(store: str) -> None:
+def _leave(settings: Settings) -> None:
     """The worker is gone: remove what it shared, and end with everything that tasks have started
     in this group."""
     for _ in range(5):  # another executor may be writing its last file
-        shutil.rmtree(store, ignore_errors=True)
-        if not os.path.exists(store):
+        folders = [folder for folder in (settings.store, settings.spill) if os.path.exists(folder)]
+        if not folders:
             break
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.01)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)

@@ -7,13 +7,23 @@ pickled, a failure comes out.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import Any
 
 import cloudpickle
 
-from .files import MIN_FILE_BYTES, SMALL_RESULT_BYTES, write_parts
-from .values import DumpFailed, Part, load_blob, make_block, make_single_block, nbytes_of
+from .files import MIN_FILE_BYTES, SMALL_RESULT_BYTES, write_pieces
+from .shards import Shards, dump_shards
+from .values import (
+    SHARDS,
+    DumpFailed,
+    Part,
+    load_blob,
+    make_block,
+    make_single_block,
+    nbytes_of,
+)
 
 SINGLE_BYTES = 32 << 10
 """From this mean size on, each result becomes a block of its own, which can be moved and freed
@@ -23,11 +33,15 @@ MAX_TRACEBACK = 20_000
 
 
 class Packer:
-    """Makes blocks of the results of one group, in memory or in files of the store folder."""
+    """Makes blocks of the results of one group, in memory or in files of the store folder (when
+    that has no room of the spill folder, if there is one)."""
 
-    def __init__(self, store: str, executor: str) -> None:
+    def __init__(self, store: str, executor: str, spill: str = "") -> None:
         self._store = store
+        self._spill = spill
         self._executor = executor
+        self.spills = False
+        """Memory is full: files go to the spill folder."""
         self._files = 0
         self._single: set[int] = set()
 
@@ -67,6 +81,30 @@ class Packer:
                 self._learn(group, nbytes, len(some))
         return blocks, buffers, failures
 
+    def pack_shards(
+        self, name: str, start: int, results: list[Shards]
+    ) -> tuple[list[list[Any]], list[Part], list[dict[str, Any]]]:
+        """As `pack`, for the shards of splits from `start` on: a block for each split."""
+        blocks: list[list[Any]] = []
+        buffers: list[Part] = []
+        failures: list[dict[str, Any]] = []
+        for index, shards in enumerate(results, start):
+            try:
+                table, pieces = dump_shards(shards)
+                nbytes = len(table) + sum(map(nbytes_of, pieces))
+                if nbytes < MIN_FILE_BYTES:
+                    blocks.append([index, index + 1, SHARDS, 2])
+                    buffers += [table, b"".join(pieces)]
+                else:
+                    path, places = self._write([[table], pieces])
+                    blocks.append([index, index + 1, SHARDS, path, places])
+            except DumpFailed as error:
+                text = f"task {index} of {name!r} split its input: {error}"
+                failures.append({"index": index, "kind": "unserializable", "text": text[:MAX_TEXT]})
+            except OSError as error:
+                failures.append(_describe_unstored(name, index, error))
+        return blocks, buffers, failures
+
     def forget(self, group: int) -> None:
         """Forget what was learned about a group's sizes."""
         self._single.discard(group)
@@ -82,9 +120,26 @@ class Packer:
         if nbytes < MIN_FILE_BYTES or nbytes <= SMALL_RESULT_BYTES * (stop - start):
             buffers += parts
             return [start, stop, single, len(parts)]
+        path, places = self._write([[part] for part in parts])
+        return [start, stop, single, path, places]
+
+    def _write(self, parts: list[list[Part]]) -> tuple[str, list[int]]:
+        """Write parts, in pieces, to a new file: of the store folder, or when that is full of the
+        spill folder. Return its path and the places of the parts in it.
+
+        Raises:
+            OSError: there is no room.
+        """
         self._files += 1
-        path = f"{self._store}/{self._executor}-{self._files}"
-        return [start, stop, single, path, write_parts(path, parts)]
+        if not self.spills or not self._spill:
+            path = f"{self._store}/{self._executor}-{self._files}"
+            try:
+                return path, write_pieces(path, parts)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._spill:
+                    raise
+        path = f"{self._spill}/{self._executor}-{self._files}"
+        return path, write_pieces(path, parts)
 
 
 def describe_raised(

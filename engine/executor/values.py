@@ -6,12 +6,15 @@ out of band. A future nested anywhere in an argument becomes a persistent id ``(
 group, index)``, never a pickled object.
 
 *Parts* are a list: a pickle and then its out-of-band buffers. A *blob* is parts packed into one
-byte string. A *block* is ``[start, stop, single, parts]`` (messages.Block).
+byte string. A *block* is ``[start, stop, single, parts]`` (messages.Block). A *shard* is what a
+split of an exchange makes for one output; the block of a split has a table of offsets ('Q', one
+more than shards) and the shards as its parts, each of which can be read without the others.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -31,6 +34,8 @@ PROTOCOL = 5
 MIN_BUFFER_BYTES = 2048
 """Smaller buffers stay in the pickle: out of band they would cost more than the copy."""
 ALIGNMENT = 64
+SHARDS = 2
+"""In place of a block's `single`: it holds the shards of a split."""
 
 _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 _PACKED_MARK = b"\x00csb"  # a pickle of protocol 2 and later begins with 0x80
@@ -63,12 +68,13 @@ def dump_function(function: Callable[..., Any]) -> bytes:
 
 
 def dump_value(
-    value: Any, future_key: FutureKey | None = None
+    value: Any, future_key: FutureKey | None = None, has_futures: bool = False
 ) -> tuple[list[Part], list[tuple[int, int]]]:
     """Return the parts of a value and the distinct futures nested in it, as (group, index), in
     order of appearance.
 
-    The buffers among the parts are views of the value's own memory, not copies.
+    The buffers among the parts are views of the value's own memory, not copies. `has_futures`:
+    there are some for certain, so the quick way that stops at the first is not tried.
 
     Raises:
         DumpFailed: something in the value cannot be pickled.
@@ -77,25 +83,30 @@ def dump_value(
         return [pickle.dumps(value, PROTOCOL)], []
     try:
         try:
-            return _dump(_Pickler, value, future_key), []
+            if not has_futures:
+                return _dump(_Pickler, value, future_key), []
         except _FutureFound:
-            deps: dict[tuple[int, int], None] = {}
-            return _dump(_FuturePickler, value, future_key, deps), list(deps)
+            pass
+        deps: dict[tuple[int, int], None] = {}
+        return _dump(_FuturePickler, value, future_key, deps), list(deps)
     except Exception as error:
         raise DumpFailed(_explain(value, error)) from error
 
 
 def dump_blob(
-    value: Any, future_key: FutureKey | None = None
+    value: Any, future_key: FutureKey | None = None, has_futures: bool = False
 ) -> tuple[bytes, list[tuple[int, int]]]:
     """`dump_value`, packed into one byte string: for arguments, and for chunks of items (a list
     of them)."""
-    parts, deps = dump_value(value, future_key)
+    parts, deps = dump_value(value, future_key, has_futures)
     return pack(parts), deps
 
 
 def dump_call(
-    args: tuple[Any, ...], kwargs: dict[str, Any], future_key: FutureKey | None = None
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    future_key: FutureKey | None = None,
+    has_futures: bool = False,
 ) -> tuple[bytes, list[tuple[int, int]]]:
     """Return the blob of one call's ``(args, kwargs)`` and the futures nested in it: a payload of
     a `Graph` task."""
@@ -103,7 +114,7 @@ def dump_call(
         not kwargs or _SIMPLE.issuperset(map(type, kwargs.values()))
     ):
         return pickle.dumps((args, kwargs), PROTOCOL), []
-    return dump_blob((args, kwargs), future_key)
+    return dump_blob((args, kwargs), future_key, has_futures)
 
 
 def is_simple(value: Any) -> bool:
@@ -188,8 +199,13 @@ def _explain(value: Any, error: BaseException) -> str:
 
 def pack(parts: Sequence[Part]) -> bytes:
     """Return parts as one byte string; buffers lie at multiples of ALIGNMENT in it."""
+    return b"".join(pack_pieces(parts))
+
+
+def pack_pieces(parts: Sequence[Part]) -> list[Part]:
+    """Return what `pack` joins: the buffers are not copied."""
     if len(parts) == 1:
-        return bytes(parts[0])
+        return [parts[0]]
     head = _PACKED.pack(_PACKED_MARK, len(parts)) + struct.pack(
         f"<{len(parts)}Q", *map(nbytes_of, parts)
     )
@@ -199,7 +215,7 @@ def pack(parts: Sequence[Part]) -> bytes:
         padding = -position % ALIGNMENT
         pieces += [bytes(padding), part]
         position += padding + nbytes_of(part)
-    return b"".join(pieces)
+    return pieces
 
 
 def unpack(blob: Part) -> list[Part]:
@@ -277,8 +293,16 @@ def make_single_block(index: int, result: Any) -> list[Any]:
 
 def load_block(block: Sequence[Any]) -> list[Any]:
     """Return the results of a block, in order of their indices."""
+    if block[2] == SHARDS:
+        return [load_shards(block[3])]
     value = load_value(block[3])
     return [value] if block[2] else value
+
+
+def load_shards(parts: Sequence[Part]) -> list[Any]:
+    """Return all shards of a split."""
+    table, data = memoryview(parts[0]).cast("Q"), memoryview(parts[1])
+    return [load_blob(data[a:b]) for a, b in itertools.pairwise(table)]
 
 
 def block_nbytes(block: Sequence[Any]) -> int:

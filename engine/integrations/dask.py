@@ -2,8 +2,9 @@
 
 Every layer of a graph (or prefix of its keys) becomes a group, every task a task of it, every edge
 a dependency: results stay on the workers, only wanted keys come back, and what nobody needs any
-more is freed while the graph still runs. Tasks are sent in batches while the rest is still being
-pickled; nothing is asked and answered per task.
+more is freed while the graph still runs. Layers whose tasks differ by their place alone are sent as
+a whole (dask_each.py); other tasks in batches while the rest is still being pickled. Nothing is
+asked and answered per task.
 
 Law: results, errors and the shape of what is returned are those of Dask's own schedulers.
 """
@@ -11,6 +12,7 @@ Law: results, errors and the shape of what is returned are those of Dask's own s
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Mapping
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -28,16 +30,20 @@ from dask._task_spec import (
     Tuple,
     _identity_cast,
 )
+from dask.callbacks import local_callbacks
 from dask.sizeof import sizeof
 
 from ..client.blame import find_culprit
 from ..client.functions import LIMIT_BYTES, FunctionTable, PickledFunction, size_text
-from ..client.futures import Future
+from ..client.futures import Future, packing, place_of
 from ..client.options import check_options
+from ..client.packing import check_session
 from ..client.state import GroupState, OpenGraph
 from ..errors import ArgumentNotSerializable, InvalidArgument, PayloadTooLarge
 from ..executor import values
 from ..messages import Blob
+from .dask_callbacks import Follower, Watch, usable
+from .dask_each import MIN_TASKS, EachPlan, find_each
 from .dask_plan import Key, Plan, flat_keys, make_plan, read_graph
 
 if TYPE_CHECKING:
@@ -78,15 +84,36 @@ def get(
         )
     options = check_options(None, priority, retries, allowed_failures)
     wanted = list(dict.fromkeys(flat_keys(keys)))
-    plan = make_plan(read_graph(dsk), wanted)
-    results = dict(plan.data)
-    if plan.tasks:
-        futures = _Submission(client, plan, options).run(wanted)
+    with local_callbacks() as active:  # a `get` inside of a callback calls none
+        nodes = read_graph(dsk)
+        watch = Watch(callbacks, nodes) if (callbacks := usable(active)) else None
+        succeeded = False
         try:
-            results.update(client.gather(futures))
-        finally:  # also where a traceback keeps this frame: what still runs for nobody is dropped
-            client.release(futures.values())
+            if watch is not None:
+                watch.start()
+            plan = make_plan(nodes, wanted)
+            results = _compute(client, plan, wanted, options, watch)
+            succeeded = True
+        finally:
+            if watch is not None:
+                watch.finish(not succeeded)
     return _pack(keys, {key: results[plan.targets.get(key, key)] for key in wanted})
+
+
+def _compute(
+    client: Client, plan: Plan, wanted: list[Key], options: dict[str, Any], watch: Watch | None
+) -> dict[Key, Any]:
+    """Return the results of tasks, and the literals, that the wanted keys stand for."""
+    results = dict(plan.data)
+    submission = _Submission(client, plan, options)
+    futures = submission.run(wanted, watch)
+    try:
+        if watch is not None:
+            submission.follow(futures, watch)
+        results.update(client.gather(futures))
+    finally:  # also where a traceback keeps this frame: what still runs for nobody is dropped
+        client.release(futures.values())
+    return results
 
 
 def _pack(keys: Any, results: Mapping[Key, Any]) -> Any:
@@ -115,25 +142,28 @@ class _Submission:
         self._options = options
         self._values: dict[Key, Any] = {}
         """What stands in arguments for a key: a _Ref, a Future of scattered data, or a literal."""
-        self._groups: list[GroupState] = []
+        self._functions: list[PickledFunction] = []
+        """Of each group the function that its tasks call."""
         self._generic: list[bool] = []
+        """Of each group: do its tasks bring along what they call?"""
+        self._groups: dict[int, GroupState] = {}
         self._scattered: dict[int, tuple[Any, Future]] = {}
         """Large parts of arguments, by id, and where they are: each is put there once."""
 
-    def run(self, wanted: list[Key]) -> dict[Key, Future]:
-        """Submit everything; return the futures of the wanted tasks, and hold nothing else."""
-        plan, session = self._plan, self._session
+    def run(self, wanted: list[Key], watch: Watch | None) -> dict[Key, Future]:
+        """Submit everything; return the futures of the wanted tasks, and hold nothing else (but
+        with a `watch` what is to be followed).
+        """
+        plan = self._plan
         self._place_data()
-        functions = self._choose_functions()
-        with session.lock:
-            for name, function in zip(plan.names, functions, strict=True):
-                layer = {"kind": "graph", "function": function.digest}
-                blobs: dict[bytes, Blob] = {function.digest: function.blob}
-                group = session.add_group(name, 0, layer, blobs, self._options, False)
-                group.graph = OpenGraph(None)
-                self._groups.append(group)
+        self._functions = self._choose_functions()
+        parts = Counter(number for number, _ in plan.runs)
         try:
             for number, run in plan.runs:
+                each = self._find_each(number, run) if parts[number] == 1 else None
+                if each is not None:
+                    self._send_each(number, each)
+                    continue
                 for start in range(0, len(run), BATCH_TASKS):
                     self._send(number, run[start : start + BATCH_TASKS])
         except BaseException:
@@ -141,28 +171,45 @@ class _Submission:
             raise
         targets = dict.fromkeys(plan.targets.get(key, key) for key in wanted)
         places = {key: value for key in targets if type(value := self._values.get(key)) is _Ref}
-        self._finish({(ref.group, ref.index) for ref in places.values()})
-        found = {group.id: group for group in self._groups}
+        self._finish({(ref.group, ref.index) for ref in places.values()}, watch is not None)
+        if watch is not None:
+            watch.submitted(plan, wanted)
+        found = {group.id: group for group in self._groups.values()}
         return {key: Future(found[ref.group], ref.index) for key, ref in places.items()}
 
-    def _finish(self, kept: set[tuple[int, int]]) -> None:
+    def follow(self, futures: dict[Key, Future], watch: Watch) -> None:
+        """Tell a watch of each task that is done, until all are or one has failed."""
+        keys = {
+            (ref.group, ref.index): key for key, ref in self._values.items() if type(ref) is _Ref
+        }
+        try:
+            Follower(self._session, self._groups.values(), keys, futures).follow(watch.done)
+        finally:
+            self._finish({(f.key.group, f.key.index) for f in futures.values()})
+
+    def _finish(self, kept: set[tuple[int, int]], is_followed: bool = False) -> None:
         """Nothing is added any more; let go of all tasks that are not in `kept`: those that others
-        need run all the same, and their results are freed as soon as these have them.
+        need run all the same, and their results are freed as soon as these have them. Those that
+        are followed are let go of when they are done.
         """
         session = self._session
+        kept_in: dict[int, list[tuple[int, int]]] = {}
+        for place in kept:
+            kept_in.setdefault(place[0], []).append(place)
         with session.lock:
             if session.closed is not None:
                 return
-            for group in self._groups:
-                session.close_graph(group)
-            for group in self._groups:
+            for group in self._groups.values():
+                if group.graph is not None:
+                    session.close_graph(group)
+            for group in self._groups.values():
                 group.pushed.discard(0, group.n)  # they were submitted unwanted
                 free = group.held.copy()
-                for index in [i for i in group.counts if (group.id, i) in kept]:
+                group.counts.clear()
+                for _, index in kept_in.get(group.id, ()):
                     free.discard(index, index + 1)
-                for start, stop in free:
-                    for index in range(start, stop):
-                        del group.counts[index]
+                    group.counts[index] = 1
+                for start, stop in () if is_followed else free:
                     session.release(group, start, stop)
         session.wake()
 
@@ -211,8 +258,45 @@ class _Submission:
 
     # --- tasks ------------------------------------------------------------------------------------
 
+    def _find_each(self, number: int, run: list[Key]) -> EachPlan | None:
+        """Return a whole group as an `Each`, if its tasks differ by their place alone."""
+        if len(run) < MIN_TASKS or self._generic[number]:
+            return None
+        nodes = [self._plan.tasks[key] for key in run]
+        try:
+            return find_each(run, nodes, self._plain, self._key_of)
+        except KeyError:  # they need each other
+            return None
+
+    def _send_each(self, number: int, each: EachPlan) -> None:
+        function, count = self._functions[number], len(each.keys)
+        layer = {
+            "kind": "each", "n": count, "function": function.digest,
+            "args": each.args, "names": each.names,
+        }  # fmt: skip
+        group = self._add_group(number, count, layer, each.blobs)
+        for index, key in enumerate(each.keys):
+            self._values[key] = _Ref(group.id, index)
+        self._session.wake()
+
+    def _add_group(
+        self, number: int, count: int, layer: dict[str, Any], blobs: dict[bytes, Blob]
+    ) -> GroupState:
+        session, function = self._session, self._functions[number]
+        blobs = {function.digest: function.blob, **blobs}
+        name = self._plan.names[number]
+        with session.lock:
+            group = session.add_group(name, count, layer, blobs, self._options, False)
+            self._groups[number] = group
+        return group
+
     def _send(self, number: int, keys: list[Key]) -> None:
-        group, session, found = self._groups[number], self._session, self._values
+        session, found = self._session, self._values
+        group = self._groups.get(number)
+        if group is None:
+            layer = {"kind": "graph", "function": self._functions[number].digest}
+            group = self._add_group(number, 0, layer, {})
+            group.graph = OpenGraph(None)
         start = group.n
         for index, key in enumerate(keys, start):
             found[key] = _Ref(group.id, index)
@@ -234,13 +318,18 @@ class _Submission:
             kwargs = {name: self._plain(value) for name, value in node.kwargs.items()}
             if generic:
                 args = (node.func, *args)
+        packing.is_on = True  # futures of a whole map among the arguments are a list of futures
         try:
-            payload, deps = values.dump_call(args, kwargs, self._key_of)
+            payload, deps = values.dump_call(args, kwargs, self._key_of, bool(node.dependencies))
         except values.DumpFailed as error:
+            if isinstance(error.__cause__, InvalidArgument):  # of `_key_of`
+                raise error.__cause__ from None
             culprit = find_culprit((args, kwargs), f"the arguments of {key!r}") or str(error)
             raise ArgumentNotSerializable(
                 f"task {key!r} cannot be sent to the cluster: {culprit}"
             ) from error
+        finally:
+            packing.is_on = False
         if len(payload) > LIMIT_BYTES:
             raise PayloadTooLarge(
                 f"the arguments of task {key!r} take {size_text(len(payload))}; with a task "
@@ -256,7 +345,9 @@ class _Submission:
         if type(value) is _Ref:
             return value.group, value.index
         if type(value) is Future:
-            return value.key.group, value.key.index
+            group, index = place_of(value)
+            check_session(self._session, group.session, value.name)
+            return group.id, index
         if isinstance(value, np.ndarray):
             is_large = value.nbytes > INLINE_ONCE_BYTES and not value.dtype.hasobject
         else:

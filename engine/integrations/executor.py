@@ -18,13 +18,14 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..client.client import Client
 from ..client.functions import name_of
-from ..client.futures import Future, Futures
+from ..client.futures import Future, Futures, place_of
+from ..client.holds import blank
 from ..client.options import check_options
 from ..client.waiting import check_timeout, deadline_of
 from ..errors import ConnectionClosed, InvalidArgument
@@ -176,6 +177,7 @@ class ClientExecutor(concurrent.futures.Executor):
         else:
             future.release()
             promise.set_result(result)
+            del result  # the promise alone keeps it, or whoever has read it
         self._land(1)
         self._feed()
 
@@ -243,6 +245,7 @@ class ClientExecutor(concurrent.futures.Executor):
 
         Raises:
             RuntimeError: after `shutdown`. ValueError: chunksize or buffersize is less than 1.
+            TypeError: buffersize is no integer.
             TimeoutError: while iterating: a result is not here `timeout` seconds after this call.
         """
         deadline = deadline_of(check_timeout(timeout))
@@ -251,12 +254,15 @@ class ClientExecutor(concurrent.futures.Executor):
         with self._changed:
             self._check_open()
         if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
             return self._map_buffered(fn, zip(*iterables, strict=False), buffersize, deadline)
         if not iterables:
             return iter(())
-        futures = self._client.map(fn, *iterables, name=self._name, **self._options)
+        columns = _cut(iterables)
+        futures = self._client.map(fn, *columns, name=self._name, **self._options)
         mapped = _Mapped(futures)
         del futures
         with self._changed:
@@ -268,7 +274,7 @@ class ClientExecutor(concurrent.futures.Executor):
         try:
             while mapped.rest:
                 for future in mapped.rest[:STEP]:
-                    yield future.result(_left(deadline))
+                    yield _take(future, _left(deadline))
                 mapped.rest = mapped.rest[STEP:]
         finally:
             mapped.rest.cancel(force=False)  # as in the standard library: what runs runs on
@@ -322,6 +328,39 @@ class ClientExecutor(concurrent.futures.Executor):
             for mapped in maps:
                 self._client.wait(mapped.rest)
         self._end_watch()
+
+
+def _cut(iterables: Sequence[Any]) -> Sequence[Any]:
+    """Return iterables cut to the shortest, as the built-in `map` reads them; the client's own
+    `map` refuses lengths that differ. Raises: TypeError: one is not iterable.
+    """
+    for items in iterables:
+        iter(items)
+    lengths = [len(items) for items in iterables if hasattr(items, "__len__")]
+    if not lengths or (len(lengths) == len(iterables) and len(set(lengths)) == 1):
+        return iterables
+    columns = [_first(items, min(lengths)) for items in iterables]
+    n = min(len(column) for column in columns if hasattr(column, "__len__"))
+    return [column[:n] if hasattr(column, "__len__") else column for column in columns]
+
+
+def _first(items: Any, n: int) -> Any:
+    if isinstance(items, itertools.repeat) and operator.length_hint(items, -1) < 0:
+        return items  # endless, and sent once
+    if isinstance(items, list | tuple | range | str | bytes | Futures):
+        return items[:n]
+    return list(itertools.islice(items, n))
+
+
+def _take(future: Future, timeout: float | None) -> Any:
+    """Return a result of a map, and keep no reference to it: nobody else can ask for it."""
+    result = future.result(timeout)
+    group, index = place_of(future)
+    with group.session.lock:
+        block = group.find_block(index)
+        if block is not None:
+            blank(block, index, index + 1)
+    return result
 
 
 def _left(deadline: float | None) -> float | None:

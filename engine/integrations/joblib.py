@@ -1,10 +1,11 @@
 """The joblib backend "cellspan": `joblib.parallel_config(backend="cellspan")`, and with it
 scikit-learn's `n_jobs`.
 
-joblib hands calls over in batches and only a few at a time; here each call of a batch becomes a
-task of its own (the engine makes spans of them), in a group called after its function, and batches
-grow as long as they are short. Large arguments that many calls share are put on the workers once.
-Inside a task joblib runs its calls one after the other: a slot is one core.
+joblib hands calls over in batches, a few at a time, and asks how large they should be. The first
+are of one call, so nothing waits for company; executors measure what calls take, and short ones
+then share a task (of TASK_S) and a batch (of BATCH_S). The tasks join a group called after the
+function. Large arguments that many calls share are put on the workers once. Inside a task joblib
+runs its calls one after the other: a slot is one core.
 
 Law: stands on `Client`; whatever joblib may do from any thread must be safe here. Functions that
 run in executors travel by value: an executor's environment needs joblib, not cellspan.
@@ -12,9 +13,11 @@ run in executors travel by value: an executor's environment needs joblib, not ce
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -27,19 +30,29 @@ from ..client.client import Client
 from ..client.default import find_default
 from ..client.functions import name_of
 from ..client.futures import Future
+from ..client.session import Session
 from ..errors import InvalidArgument
 from . import joblib_task
 from .executor import slots_of
+from .joblib_task import Runner
 
 NAME = "cellspan"
 
 SHARED_BYTES = 64 << 10
 """Arguments of at least this size are put on workers, once in each `Parallel` call."""
-SHORT_S = 0.1
+BATCH_S = 0.2
+"""A batch is work of about this length..."""
+TASK_S = 0.02
+"""...and is cut into tasks of about this one, so that slots share what takes longer than before."""
+TASK_BYTES = 512 << 10
+"""Arguments of more than this are not added to."""
 LONG_S = 1.0
-MAX_BATCH = 1024
-MAP_FROM = 16
-"""From so many calls on a batch is a group of its own, submitted as a whole."""
+"""What a call is taken to last until one has ended."""
+MAX_FALL = 16
+"""It falls to so small a part at once: one short call among long ones is not trusted."""
+MAX_BATCH = 8192
+
+_SMALL = frozenset({type(None), bool, int, float})
 
 _own_client: Client | None = None
 _own_lock = threading.Lock()
@@ -63,16 +76,29 @@ def _default_client() -> Client:
 
 
 class _Batch:
-    """The calls of one batch, and whom to tell when all have ended, or one has failed."""
+    """The tasks of one batch, and whom to tell when all have ended, or one has failed."""
 
-    def __init__(self, futures: list[Future], callback: Callable[[_Batch], object] | None) -> None:
+    def __init__(
+        self,
+        futures: list[Future],
+        callback: Callable[[_Batch], object] | None,
+        error: Exception | None,
+    ) -> None:
         self.futures = futures
+        self._error = error
         self._callback = callback
         self._left = len(futures)
         self._lock = threading.Lock()
 
-    def listen(self) -> None:
-        """Begin to count."""
+    def listen(self, session: Session) -> None:
+        """Begin to count; of a batch that could not be submitted as a whole that is told."""
+        if self._error is not None:
+            callback, self._callback = self._callback, None
+            if callback is None:
+                raise self._error
+            with session.lock:
+                session.run_callback(partial(callback, self))
+            return
         for future in self.futures:
             future.add_done_callback(self._on_done)
 
@@ -86,12 +112,21 @@ class _Batch:
         if callback is not None:
             callback(self)
 
-    def results(self) -> list[Any]:
-        """Return the results. Raises: what a call raised, the first that is known."""
+    def results(self) -> tuple[float, list[Any]]:
+        """Return how long the calls took together, in seconds, and their results. Raises: what a
+        call raised, the first that is known.
+        """
+        if self._error is not None:
+            raise self._error
         for future in self.futures:
             if future.status not in ("done", "pending"):
                 future.result()
-        return [future.result() for future in self.futures]
+        seconds, results = 0.0, []
+        for future in self.futures:
+            took, some = future.result()
+            seconds += took
+            results += some
+        return seconds, results
 
 
 class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
@@ -120,7 +155,9 @@ class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._batches: set[_Batch] = set()
         self._shared: dict[int, tuple[weakref.ref[Any], Future]] = {}
-        self._batch_size = 1
+        self._runners: dict[int, Runner] = {}
+        self._call_s = LONG_S
+        """How long a call took of late."""
         self.parallel: Any = None
 
     @property
@@ -153,7 +190,7 @@ class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
     ) -> int:
         """Get ready for a `Parallel` call, and return how many of its calls run at a time."""
         self.parallel = parallel
-        self._batch_size = 1
+        self._call_s = LONG_S
         return self.effective_n_jobs(n_jobs)
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
@@ -162,59 +199,65 @@ class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
 
     def compute_batch_size(self) -> int:
         """Return how many calls the next batch is to have."""
-        return self._batch_size
+        return max(1, min(int(BATCH_S / self._call_s), MAX_BATCH))
 
     def batch_completed(self, batch_size: int, duration: float) -> None:
-        """A batch of this size took `duration` seconds from its dispatch to its end."""
-        if duration < SHORT_S and batch_size >= self._batch_size:
-            self._batch_size = min(2 * self._batch_size, MAX_BATCH)
-        elif duration > LONG_S and self._batch_size > 1:
-            self._batch_size //= 2
+        """A batch took `duration` seconds from its dispatch to its end: how long its calls took
+        by themselves is known better.
+        """
 
     # --- calls ------------------------------------------------------------------------------------
 
     def submit(self, func: Any, callback: Callable[[Any], object] | None = None) -> Any:
         """Submit a batch of calls; `callback` is called with what this returns, in the end."""
-        inner = {"backend": func._backend, "n_jobs": func._n_jobs}
-        rows = [
-            (
-                function,
-                tuple(map(self._share, args)),
-                {k: self._share(v) for k, v in kwargs.items()},
-            )
-            for function, args, kwargs in func.items
-        ]
-        function = rows[0][0]
-        futures: list[Future]
-        if len(rows) >= MAP_FROM and all(row[0] is function for row in rows):
-            _, args, kwargs = zip(*rows, strict=True)
-            options = {"name": name_of(function), "function": function, **inner, **self._options}
-            futures = list(self.client.map(joblib_task.run, args, kwargs, **options))
-        else:
-            futures = [
-                self.client.submit(
-                    joblib_task.run,
-                    args,
-                    kwargs,
-                    name=name_of(getattr(function, "function", function)),
-                    function=function,
-                    **inner,
-                    **self._options,
-                )
-                for function, args, kwargs in rows
-            ]
-        batch = _Batch(futures, callback)
+        futures: list[Future] = []
+        error: Exception | None = None
+        try:
+            for function, calls in self._cut(func.items):
+                futures.append(self._submit(function, calls, func))
+        except Exception as raised:  # joblib would wait for ever: it calls this in a callback, too
+            error = raised
+        batch = _Batch(futures, callback, error)
         with self._lock:
             self._batches.add(batch)
-        batch.listen()
+        batch.listen(self.client.session)
         return batch
+
+    def _cut(self, items: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+        """Yield the tasks of a batch: functions with their calls."""
+        most = max(1, min(int(TASK_S / self._call_s), MAX_BATCH))
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        current: Any = None
+        nbytes = 0
+        for function, args, kwargs in items:
+            if calls and (function is not current or len(calls) >= most or nbytes > TASK_BYTES):
+                yield current, calls
+                calls, nbytes = [], 0
+            current = function
+            if kwargs or not _SMALL.issuperset(map(type, args)):
+                args = tuple(map(self._share, args))
+                kwargs = {name: self._share(value) for name, value in kwargs.items()}
+                nbytes += sum(map(quick_size_of, itertools.chain(args, kwargs.values())))
+            calls.append((args, kwargs))
+        yield current, calls
+
+    def _submit(self, function: Any, calls: list[Any], batch: Any) -> Future:
+        """Submit calls of one function as a task."""
+        runner = self._runners.get(id(function))
+        if runner is None or runner.function is not function:
+            runner = Runner(function, batch._backend, batch._n_jobs)
+            self._runners[id(function)] = runner
+        name = name_of(getattr(function, "function", function))
+        return self.client.submit(runner, calls, name=name, **self._options)
 
     def retrieve_result_callback(self, out: _Batch) -> list[Any]:
         """Return a batch's results. Raises: what one of its calls raised."""
         with self._lock:
             self._batches.discard(out)
         try:
-            return out.results()
+            seconds, results = out.results()
+            self._call_s = max(seconds / len(results), self._call_s / MAX_FALL, 1e-7)
+            return results
         finally:
             self.client.release(out.futures)
 
@@ -237,12 +280,16 @@ class CellspanBackend(ParallelBackendBase):  # type: ignore[misc]
     def stop_call(self) -> None:
         """A `Parallel` call is over: what its calls shared is let go of."""
         self._shared.clear()
+        self._runners.clear()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Cancel what has not ended: a call failed, or nobody wants the rest."""
         with self._lock:
             batches, self._batches = self._batches, set()
-        _cancel(future for batch in batches for future in batch.futures)
+        for batch in batches:
+            for future in batch.futures:
+                if not future.done():
+                    future.cancel()
 
     def terminate(self) -> None:
         """The end of a `Parallel`. The cluster stays."""
@@ -256,12 +303,6 @@ def _frame_size_of(value: Any) -> int:
     if usage is None or not hasattr(value, "iloc"):
         return 0
     return int(usage(index=False).sum())
-
-
-def _cancel(futures: Iterable[Future]) -> None:
-    for future in futures:
-        if not future.done():
-            future.cancel()
 
 
 cloudpickle.register_pickle_by_value(joblib_task)

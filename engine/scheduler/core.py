@@ -44,6 +44,7 @@ from ..messages import (
     WantResults,
 )
 from . import datasets, recovery, reporting, results, scatter, sharing, submission
+from .along import resume, send_along
 from .groups import Group
 from .handing import hand_out
 from .invariants import check_all, check_placed
@@ -51,7 +52,7 @@ from .ledger import Ledger, Limits
 from .peers import Client, Worker
 from .rebalance import rebalance
 from .release import close, end_groups, remove_hold
-from .runs import set_of_runs
+from .runs import set_of, set_of_runs
 
 
 class SchedulerCore:
@@ -160,8 +161,13 @@ class SchedulerCore:
         ledger = self.ledger
         ledger.now = now
         placement = ledger.placement
+        if ledger.passed:
+            results.drop_passed(ledger)
         while (plan := placement.next_span(ledger)) is not None:
             hand_out(ledger, plan)
+            send_along(ledger, plan.worker, plan.group, set_of(plan.start, plan.stop))
+        for worker in list(ledger.behind.values()) if ledger.behind else ():
+            resume(ledger, worker)
         if placement.queueing and placement.free_count:
             rebalance(ledger)
         if self.validate:

@@ -260,6 +260,24 @@ class Graph:
                 complete.append(task)
         return BitMap(complete)
 
+    def complete(self, tasks: BitMap, done: SetOf) -> BitMap:
+        """Return those of these tasks whose inputs are all done."""
+        if not self.has_inputs:
+            return tasks
+        first, groups, indices = self._first, self._edge_groups, self._edge_indices
+        complete = []
+        sets: dict[GroupId, BitMap] = {}
+        for task in tasks:
+            for edge in range(first[task], first[task + 1]):
+                group = groups[edge]
+                if group not in sets:
+                    sets[group] = done(group)
+                if indices[edge] not in sets[group]:
+                    break
+            else:
+                complete.append(task)
+        return BitMap(complete)
+
     def missing_of(self, task: int) -> int:
         """Return the number of missing inputs of a waiting task."""
         return self._missing[task] if self.has_inputs else 0
@@ -284,20 +302,7 @@ class Graph:
 
     def find_local(self, tasks: BitMap, held: SetOf) -> BitMap:
         """Return those of the first LOOK_AT of these tasks whose inputs are all held."""
-        if not self.has_inputs:
-            return tasks
-        found = []
-        sets: dict[GroupId, BitMap] = {}
-        for task, _ in zip(tasks, range(LOOK_AT), strict=False):
-            for edge in range(self._first[task], self._first[task + 1]):
-                group = self._edge_groups[edge]
-                if group not in sets:
-                    sets[group] = held(group)
-                if self._edge_indices[edge] not in sets[group]:
-                    break
-            else:
-                found.append(task)
-        return BitMap(found)
+        return self.complete(tasks[:LOOK_AT] if self.has_inputs else tasks, held)
 
     # --- payloads -----------------------------------------------------------------------------
 

@@ -40,7 +40,18 @@ class Assignment:
     load.
     """
 
-    __slots__ = ("group", "id", "is_asked", "left", "since", "start", "stop", "task_s", "worker")
+    __slots__ = (
+        "group",
+        "id",
+        "is_along",
+        "is_asked",
+        "left",
+        "since",
+        "start",
+        "stop",
+        "task_s",
+        "worker",
+    )
 
     def __init__(
         self,
@@ -62,6 +73,7 @@ class Assignment:
         self.since = since
         # The worker has been asked to give some of it back, and gave nothing so far.
         self.is_asked = False
+        self.is_along = False
 
     def __repr__(self) -> str:
         return f"<assignment {self.id}: {self.group} [{self.start}, {self.stop}) on {self.worker}>"
@@ -72,6 +84,7 @@ class Group:
 
     __slots__ = (
         "allowed_failures",
+        "along",
         "assigned",
         "assignments",
         "consumers",
@@ -147,6 +160,8 @@ class Group:
         self.assigned = self.sets[ASSIGNED]
         self.done = self.sets[DONE]
         self.failed = self.sets[FAILED]
+        # Of assigned tasks: those whose inputs are not all done. They wait on their worker.
+        self.along = BitMap()
         self.released = self.sets[RELEASED]
         # Who holds futures; who wants small results pushed: of some tasks, or of all there will be.
         self.holds: dict[PeerId, BitMap] = {}
@@ -181,6 +196,10 @@ class Group:
         """Return the number of tasks so far."""
         return self.layer.n
 
+    def pending(self) -> BitMap:
+        """Return the tasks whose inputs are not all done: waiting here, or on a worker."""
+        return self.waiting | self.along if self.along else self.waiting
+
     def unfinished(self) -> BitMap:
         """Return the tasks that are still to be computed."""
         found = self.waiting | self.ready
@@ -201,6 +220,13 @@ class Group:
         if self.wants_all:
             return True
         return any(wanted.range_cardinality(start, stop) for wanted in self.wants.values())
+
+    def is_passing(self, start: int, stop: int) -> bool:
+        """Return whether the results of a run are taken by tasks of one other group alone."""
+        if len(self.consumers) != 1 or self.id in self.consumers:
+            return False
+        kept = [*self.holds.values(), self.published] if self.published else self.holds.values()
+        return not any(held.range_cardinality(start, stop) for held in kept)
 
     def has_wish(self, client: PeerId, start: int, stop: int) -> bool:
         """Return whether this client wants the results of all tasks of a run pushed."""

@@ -28,6 +28,7 @@ def check_all(ledger: Ledger) -> None:
         waiting_tasks_miss_an_input(ledger, group)
         ready_tasks_miss_none(ledger, group)
         assigned_tasks_are_with_one_live_worker(ledger, group)
+        tasks_sent_along_are_with_their_inputs(ledger, group)
         done_tasks_have_holders(ledger, group)
         failed_tasks_have_a_cause(group)
         nothing_unwanted_is_kept(ledger, group)
@@ -73,11 +74,7 @@ def waiting_tasks_miss_an_input(ledger: Ledger, group: Group) -> None:
             assert lacking.issubset(producer.unfinished()), f"{group}[{task}] waits in vain"
             missing += len(lacking)
         assert missing, f"{group}[{task}] waits for nothing"
-        if isinstance(group.layer, Graph):
-            counted = group.layer.missing_of(task)
-            edges = group.layer.edges_of(task, task + 1)
-            recount = sum(index not in ledger.groups[g].done for g, index in edges)
-            assert counted == recount, f"{group}[{task}] misses {recount}, counted {counted}"
+        _check_count(ledger, group, task)
 
 
 def ready_tasks_miss_none(ledger: Ledger, group: Group) -> None:
@@ -100,6 +97,31 @@ def assigned_tasks_are_with_one_live_worker(ledger: Ledger, group: Group) -> Non
         assert group.id in worker.knows and worker.peer in group.known_by
         union |= assignment.left
     assert union == group.assigned, f"{group}: assigned {runs_of(group.assigned)}, {runs_of(union)}"
+
+
+def tasks_sent_along_are_with_their_inputs(ledger: Ledger, group: Group) -> None:
+    """Of assigned tasks exactly those that miss an input count as sent along, and what they miss
+    is assigned to their own worker.
+    """
+    assert group.along.issubset(group.assigned)
+    for assignment in group.assignments.values():
+        having = assignment.worker.having
+        for task in assignment.left & group.along:
+            missing = 0
+            for number, results in group.layer.inputs_of(BitMap((task,))).items():
+                lacking = results - ledger.done_of(number)
+                missing += len(lacking)
+                assert lacking.issubset(having.get(number, BitMap())), f"{group}[{task}] is alone"
+            assert missing, f"{group}[{task}] has all its inputs"
+            _check_count(ledger, group, task)
+
+
+def _check_count(ledger: Ledger, group: Group, task: int) -> None:
+    if isinstance(group.layer, Graph):
+        counted = group.layer.missing_of(task)
+        edges = group.layer.edges_of(task, task + 1)
+        recount = sum(index not in ledger.groups[g].done for g, index in edges)
+        assert counted == recount, f"{group}[{task}] misses {recount}, counted {counted}"
 
 
 def done_tasks_have_holders(ledger: Ledger, group: Group) -> None:
@@ -182,8 +204,16 @@ def ended_groups_are_forgotten(group: Group) -> None:
 def workers_know_their_own(ledger: Ledger) -> None:
     """The load of every worker is the sum over its assignments, and its groups are there."""
     for worker in ledger.workers.values():
-        tasks = sum(len(a.left) for a in worker.assignments.values())
-        assert worker.tasks == tasks, f"{worker}: {worker.tasks} tasks, assigned {tasks}"
+        along = sum(len(a.left & a.group.along) for a in worker.assignments.values())
+        tasks = sum(len(a.left) for a in worker.assignments.values()) - along
+        counted = worker.tasks, worker.along
+        assert counted == (tasks, along), f"{worker}: counted {counted}, are {tasks}, {along}"
+        assert worker.spans == sum(not a.is_along for a in worker.assignments.values())
+        having: dict[int, BitMap] = {}
+        for assignment in worker.assignments.values():
+            number = assignment.group.id
+            having[number] = having.get(number, BitMap()) | assignment.left
+        assert worker.having == having
         load_s = sum(len(a.left) * a.task_s for a in worker.assignments.values())
         assert isclose(worker.load_s, load_s, rel_tol=1e-6, abs_tol=1e-6)
         for number, group in worker.holds.items():

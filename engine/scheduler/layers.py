@@ -1,9 +1,10 @@
 """Layers: how the tasks of a group get their arguments and dependencies, as data, without listing
 them.
 
-The closed registry: `Each` (here), `Fold` (fold.py), `Graph` (graph.py), `Data` (here). A layer
-answers about sets of its tasks: what they take as inputs, who takes a result, whose inputs are
-complete. `Each` and `Fold` answer in closed form: their cost follows runs, not tasks.
+The closed registry: `Each` (here), `Fold` (fold.py), `Exchange` (exchange.py), `Graph` (graph.py),
+`Data` (here). A layer answers about sets of its tasks: what they take as inputs, who takes a
+result, whose inputs are complete. `Each`, `Fold` and `Exchange` answer in closed form: their cost
+follows runs, not tasks.
 
 Law: a layer from the wire is checked here, once, and is right afterwards; an unknown one is
 refused. A layer knows no state of any task: the sets it needs come as arguments. It never sees a
@@ -18,6 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import MAX_TASKS, Digest, GroupId
+from .exchange import Exchange
 from .fold import Fold, make_levels
 from .graph import Graph
 from .runs import set_of
@@ -179,6 +181,10 @@ class Data:
         """Return which of these results are taken by tasks here: none."""
         return BitMap()
 
+    def complete(self, tasks: BitMap, done: SetOf) -> BitMap:
+        """Return those of these tasks that could run: none, they wait to be put."""
+        return BitMap()
+
     def on_done(self, group: GroupId, results: BitMap, waiting: BitMap, done: SetOf) -> BitMap:
         """Return the tasks that are complete by these results: none."""
         return BitMap()
@@ -203,7 +209,7 @@ class Data:
         return tasks
 
 
-Layer: TypeAlias = Each | Fold | Graph | Data
+Layer: TypeAlias = Each | Fold | Exchange | Graph | Data
 
 
 def make_layer(
@@ -231,6 +237,11 @@ def make_layer(
         _check_function(wire, has_blob)
         _check_fold(wire, size_of, has_blob)
         return Fold(wire, own)
+    if kind == "exchange":
+        _check_count(wire)
+        _check_function(wire, has_blob)
+        _check_exchange(wire, size_of, has_blob)
+        return Exchange(wire, own)
     if kind == "graph":
         _check_function(wire, has_blob)
         return Graph(wire)
@@ -238,7 +249,8 @@ def make_layer(
         _check_count(wire)
         return Data(wire)
     raise LayerRefused(
-        f"this scheduler knows no layer of kind {kind!r}; it knows each, fold, graph, data"
+        f"this scheduler knows no layer of kind {kind!r}; it knows each, fold, exchange, "
+        "graph, data"
     )
 
 
@@ -269,15 +281,7 @@ def _check_fold(
     fanin, count, offset = wire.get("fanin"), wire.get("count"), wire.get("offset")
     if type(fanin) is not int or not 2 <= fanin <= MAX_FANIN:
         raise LayerRefused(f"the fan-in is {fanin!r}; it must be from 2 to {MAX_FANIN}")
-    if type(count) is not int or type(offset) is not int or count < 1 or offset < 0:
-        raise LayerRefused(f"{count!r} results from {offset!r} on cannot be folded")
-    group = wire.get("group")
-    size = size_of(group) if type(group) is int else None
-    if size is None:
-        what = f"{group:x}" if type(group) is int else repr(group)
-        raise LayerRefused(f"there is no group {what} to fold (any more)")
-    if offset + count > size:
-        raise LayerRefused(f"results [{offset}, {offset + count}) of a group of {size} tasks")
+    count = _check_source(wire.get("group"), offset, count, "fold", size_of)
     tasks = make_levels(0, 0, 0, count, fanin)[-1].stop
     if wire["n"] != tasks:
         raise LayerRefused(f"{wire['n']} tasks; {count} results by {fanin} take {tasks}")
@@ -285,6 +289,36 @@ def _check_fold(
         _check_blob(wire["initial"], "initial value", has_blob)
     elif "initial" not in wire:
         raise LayerRefused("it does not say whether there is an initial value")
+
+
+def _check_exchange(
+    wire: dict[str, Any],
+    size_of: Callable[[GroupId], int | None],
+    has_blob: Callable[[Digest], bool],
+) -> None:
+    _check_blob(wire.get("split"), "function that splits", has_blob)
+    group, offset, count = wire.get("group"), wire.get("offset"), wire.get("count")
+    count = _check_source(group, offset, count, "exchange", size_of)
+    outputs = wire.get("outputs")
+    if type(outputs) is not int or outputs < 1:
+        raise LayerRefused(f"the number of outputs is {outputs!r}; it must be 1 or more")
+    if wire["n"] != count + outputs:
+        raise LayerRefused(f"{wire['n']} tasks, for {count} splits and {outputs} merges")
+
+
+def _check_source(
+    group: Any, offset: Any, count: Any, verb: str, size_of: Callable[[GroupId], int | None]
+) -> int:
+    """Check that there are the results ``[offset, offset + count)`` of a group; return `count`."""
+    if type(count) is not int or type(offset) is not int or count < 1 or offset < 0:
+        raise LayerRefused(f"there is no way to {verb} {count!r} results from {offset!r} on")
+    size = size_of(group) if type(group) is int else None
+    if size is None:
+        what = f"{group:x}" if type(group) is int else repr(group)
+        raise LayerRefused(f"there is no group {what} to {verb} (any more)")
+    if offset + count > size:
+        raise LayerRefused(f"results [{offset}, {offset + count}) of a group of {size} tasks")
+    return count
 
 
 def _check_arguments(

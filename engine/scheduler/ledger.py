@@ -34,7 +34,8 @@ class Limits:
     span_s: work per slot that a span aims at, in seconds; queue_s: work per slot up to which a
     worker is given more; max_span: tasks per slot and span; span_bytes: payload of one span;
     allowed_failures: how often a task may take its executor or worker down before it is given up;
-    bandwidth: bytes per second expected between two workers.
+    bandwidth: bytes per second expected between two workers; along_s: work per slot up to which
+    tasks are sent along with their producers, 0 for none.
     """
 
     span_s: float = 0.04
@@ -43,6 +44,7 @@ class Limits:
     span_bytes: int = 16 << 20
     allowed_failures: int = 2
     bandwidth: float = 1e9
+    along_s: float = 0.16
 
 
 class Dataset:
@@ -82,6 +84,10 @@ class Ledger:
         self.unplaced: list[tuple[PeerId, PickWorkers]] = []
         self.is_restarting = False
         """Workers are to drop their stores: what was put there now would be swept away."""
+        # Results that were passed on to what follows them, on a worker that does not have them.
+        self.passed: list[tuple[Group, Worker, BitMap]] = []
+        # Workers that could be sent more tasks along when they have caught up.
+        self.behind: dict[PeerId, Worker] = {}
         # When the balance is to be looked at again, see rebalance.py.
         self.next_balance = 0.0
         self.last_assignment: AssignmentId = 0

@@ -36,10 +36,12 @@ Tasks: TypeAlias = range | BitMap
 
 MOVES: dict[tuple[str | None, str], str] = {
     (None, WAITING): "submitted",
+    (None, READY): "submitted, and takes no results",
     (WAITING, READY): "its inputs are done",
     (WAITING, DONE): "scattered data was put on a worker",
     (WAITING, FAILED): "cancelled, or an input failed",
     (WAITING, RELEASED): "nobody wants it",
+    (WAITING, ASSIGNED): "sent along with its unfinished inputs, all on that worker",
     (READY, ASSIGNED): "placed on a worker",
     (READY, WAITING): "an input was lost",
     (READY, FAILED): "cancelled, or an input failed",
@@ -97,16 +99,11 @@ def move(
         sources = group.sets[source]
         if type(tasks) is range:
             assert sources.contains_range(tasks.start, tasks.stop), f"{group}: {tasks} {source}?"
-            sources.remove_range(tasks.start, tasks.stop)
         else:
             assert tasks.issubset(sources), f"{group}: {runs_of(tasks)} are not {source}"
-            sources -= tasks
+        _remove(sources, tasks)
         _leave(ledger, group, tasks, source, assignment)
-    targets = group.sets[target]
-    if type(tasks) is range:
-        targets.add_range(tasks.start, tasks.stop)
-    else:
-        targets |= tasks
+    _add(group.sets[target], tasks)
     group.counters.on_move(source, target, count, ledger.now)
     if target == READY:
         ledger.placement.on_ready(group)
@@ -119,7 +116,7 @@ def move(
             group.failures.set(start, stop, failure)
     elif target == ASSIGNED:
         assert assignment is not None
-        _enter_assignment(ledger, group, assignment, count)
+        _enter_assignment(ledger, group, assignment, tasks, is_along=source == WAITING)
 
 
 def _leave(
@@ -145,12 +142,24 @@ def _runs(tasks: Tasks) -> list[tuple[int, int]]:
 # --- assignments ------------------------------------------------------------------------------
 
 
-def _enter_assignment(ledger: Ledger, group: Group, assignment: Assignment, count: int) -> None:
-    worker = assignment.worker
+def _enter_assignment(
+    ledger: Ledger, group: Group, assignment: Assignment, tasks: Tasks, *, is_along: bool
+) -> None:
+    worker, count = assignment.worker, len(tasks)
     ledger.assignments[assignment.id] = assignment
     group.assignments[assignment.id] = assignment
     worker.assignments[assignment.id] = assignment
-    worker.tasks += count
+    having = worker.having.get(group.id)
+    if having is None:
+        having = worker.having[group.id] = BitMap()
+    _add(having, tasks)
+    if is_along:
+        _add(group.along, tasks)
+        worker.along += count
+        assignment.is_along = True
+    else:
+        worker.tasks += count
+        worker.spans += 1
     worker.load_s += count * assignment.task_s
     if group.restriction is not None:
         lend(worker, group, count)
@@ -162,19 +171,60 @@ def _leave_assignment(ledger: Ledger, group: Group, assignment: Assignment, task
     count = len(tasks)
     if type(tasks) is range:
         assert left.contains_range(tasks.start, tasks.stop), f"{assignment} does not have {tasks}"
-        left.remove_range(tasks.start, tasks.stop)
     else:
         assert tasks.issubset(left), f"{assignment} does not have {runs_of(tasks)}"
-        left -= tasks
-    worker.tasks -= count
+    _remove(left, tasks)
+    having = worker.having[group.id]
+    _remove(having, tasks)
+    if not having:
+        del worker.having[group.id]
+    along = _leave_along(group, tasks) if group.along else 0
+    worker.along -= along
+    worker.tasks -= count - along
+    is_empty = not worker.tasks and not worker.along
+    worker.load_s = 0.0 if is_empty else worker.load_s - count * assignment.task_s
     if group.restriction is not None:
         lend(worker, group, -count)
-    worker.load_s = worker.load_s - count * assignment.task_s if worker.tasks else 0.0
     if not left:
         del ledger.assignments[assignment.id]
         del group.assignments[assignment.id]
         del worker.assignments[assignment.id]
+        worker.spans -= not assignment.is_along
     ledger.placement.on_worker_changed(worker)
+
+
+def _leave_along(group: Group, tasks: Tasks) -> int:
+    """Take tasks that are not assigned any more from those that were sent along; return how many
+    were among them.
+    """
+    before = len(group.along)
+    _remove(group.along, tasks)
+    return before - len(group.along)
+
+
+def catch_up(ledger: Ledger, group: Group, worker: Worker, tasks: BitMap) -> None:
+    """The inputs of tasks that were sent along to a worker are all done: it can run them."""
+    count = len(tasks)
+    if count:
+        assert tasks.issubset(group.along), f"{group}: {runs_of(tasks)} were not sent along"
+        group.along -= tasks
+        worker.along -= count
+        worker.tasks += count
+        ledger.placement.on_worker_changed(worker)
+
+
+def _add(target: BitMap, tasks: Tasks) -> None:
+    if type(tasks) is range:
+        target.add_range(tasks.start, tasks.stop)
+    else:
+        target |= tasks
+
+
+def _remove(target: BitMap, tasks: Tasks) -> None:
+    if type(tasks) is range:
+        target.remove_range(tasks.start, tasks.stop)
+    else:
+        target -= tasks
 
 
 # --- holders ----------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 """What the scheduler knows of the processes that are connected to it: clients and workers.
 
-Law: records only. `assignments`, `tasks`, `load_s` and `holds` of a worker are kept by moves.py,
-`knows` and `blob_uses` by handing.py, `holds` of a client by release.py.
+Law: records only. `assignments`, `having`, `spans`, `tasks`, `along`, `load_s` and `holds` of a
+worker are kept by moves.py, `frontier` by along.py, `knows` and `blob_uses` by handing.py, `holds`
+of a client by release.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from pyroaring import BitMap
 
 from ..errors import InvalidArgument, PeerError
 from ..ids import AssignmentId, Digest, GroupId, PeerId
@@ -35,7 +38,9 @@ class Client:
 
 
 class Worker:
-    """A worker. `tasks`, `load_s`: number and expected seconds of the tasks that are with it.
+    """A worker. `tasks`: number of tasks that are with it and could run; `along`: of those that
+    were sent along with their unfinished inputs; `load_s`: expected seconds of both; `having`:
+    both, by group.
 
     `is_behind`: its spans take longer than expected, so it is given no more than its slots can run
     until it reports. `knows`: for each group that it was told of, the chunks of items it was sent,
@@ -45,9 +50,9 @@ class Worker:
     """
 
     __slots__ = (
-        "address", "assignments", "blob_uses", "holds", "host", "info", "is_behind", "joined",
-        "knows", "lent", "load_s", "memory_limit_bytes", "name", "peer", "resources",
-        "restrictions", "slots", "stats", "tasks",
+        "address", "along", "assignments", "blob_uses", "frontier", "having", "holds", "host",
+        "info", "is_behind", "joined", "knows", "lent", "load_s", "memory_limit_bytes", "name",
+        "peer", "resources", "restrictions", "slots", "spans", "stats", "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -75,7 +80,12 @@ class Worker:
         self.joined = now
         self.stats: dict[str, float] = {}
         self.assignments: dict[AssignmentId, Assignment] = {}
+        self.having: dict[GroupId, BitMap] = {}
         self.tasks = 0
+        self.along = 0
+        self.spans = 0  # assignments that were not sent along
+        # Tasks with it whose consumers were not looked at for want of room, see along.py.
+        self.frontier: list[tuple[Group, BitMap]] = []
         self.load_s = 0.0
         self.lent: dict[str, int] = {}
         self.restrictions: dict[Key, Restriction] = {}

@@ -12,7 +12,7 @@ with the number of workers, tasks or finished groups.
   at most GROWTH times longer from report to report; with several workers at most half of a fair
   share of what is ready.
 - Place: tasks whose inputs the worker has; else the holder of the inputs, if waiting for it is
-  shorter than moving them.
+  shorter than moving them. Merges of an exchange: their planned owner, if it has room.
 - Groups that may not run anywhere are kept apart: restrictions.py.
 
 Law: pure; it changes nothing but its own indices. It reads groups and workers, no messages, no
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import GroupId, PeerId
+from .exchange import Exchange
 from .restrictions import Restrictions
 from .runs import first_run
 
@@ -46,6 +47,8 @@ OVERFLOW = 4.0
 """A worker without room may be given tasks whose inputs it holds, up to this many times the usual
 queue.
 """
+
+MAX_FOLLOWING = 64
 
 LATENCY_S = 0.5e-3
 
@@ -134,7 +137,7 @@ class Placement:
         else:
             self.queueing.pop(peer, None)
         is_short = worker.load_s < self.queue_s * worker.slots and not worker.is_behind
-        if is_short and (len(worker.assignments) < QUEUED_SPANS or tasks < 2 * worker.slots):
+        if is_short and (worker.spans < QUEUED_SPANS or tasks < 2 * worker.slots):
             self._room[peer] = worker
         else:
             self._room.pop(peer, None)
@@ -176,6 +179,11 @@ class Placement:
                 group.is_queued = False
             del queues[owner]
         return None
+
+    def charge(self, owner: PeerId, seconds: float) -> None:
+        """A client is served so many expected seconds of work beyond what was planned here."""
+        if owner in self._served:
+            self._served[owner] += seconds
 
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]
@@ -221,7 +229,7 @@ class Placement:
         mean, slots = group.mean_s(), worker.slots
         per_slot, least = 1, 1
         if mean is not None:
-            task_s = max(mean, MIN_TASK_S)
+            task_s = max(mean, MIN_TASK_S) + _following_s(group)
             per_slot = max(1, min(int(self.span_s / task_s), group.grown, self.max_span))
             least = max(1, int(LEAST_SPAN_S / task_s))
         if hint := group.options.get("span"):
@@ -238,6 +246,8 @@ class Placement:
 
     def _weigh(self, ledger: Ledger, group: Group, worker: Worker) -> tuple[Worker, BitMap]:
         """Return the worker that is to run ready tasks with inputs, and which it may be given."""
+        if isinstance(group.layer, Exchange) and group.layer.is_merge(group.ready.min()):
+            return self._weigh_merges(ledger, group, group.layer, worker)
         local = self._find_local(ledger, group, worker)
         if local:
             return worker, local
@@ -259,11 +269,40 @@ class Placement:
                 return best, self._find_local(ledger, group, best) or first
         return worker, group.ready
 
+    def _weigh_merges(
+        self, ledger: Ledger, group: Group, layer: Exchange, worker: Worker
+    ) -> tuple[Worker, BitMap]:
+        """All of them take from everywhere: what matters is whom their shards were sent to."""
+        own = layer.owned_by(worker.peer) & group.ready
+        if own:
+            return worker, own
+        first = group.ready.min()
+        owner = ledger.workers.get(layer.owner_of(first) or 0)
+        if owner is not None and self.has_room(owner):
+            return owner, layer.owned_by(owner.peer) & group.ready
+        return worker, BitMap((first,))
+
     def _find_local(self, ledger: Ledger, group: Group, worker: Worker) -> BitMap:
         def held(number: GroupId) -> BitMap:
             return ledger.groups[number].holders.get(worker.peer) or BitMap()
 
         return group.layer.find_local(group.ready, held)
+
+
+def _following_s(group: Group) -> float:
+    """Return what a task of a group draws after it, in seconds: those that take its result alone,
+    one after the other, and that are sent along with it (along.py).
+    """
+    seconds = 0.0
+    for _ in range(MAX_FOLLOWING):
+        if len(group.consumers) != 1:
+            break
+        (consumer,) = group.consumers.values()
+        if consumer is group or consumer.layer.kind != "each" or not consumer.waiting:
+            break
+        seconds += max(consumer.mean_s() or 0.0, MIN_TASK_S)
+        group = consumer
+    return seconds
 
 
 def _wait_of(worker: Worker) -> float:

@@ -40,7 +40,9 @@ def rebalance(ledger: Ledger) -> None:
                 continue
             if assignment.group.restriction is not None:  # it may run nowhere else
                 continue
-            left = assignment.left
+            left = assignment.left - assignment.group.along  # those have to be where they are
+            if not left:
+                continue
             count = min(wanted, len(left))
             tail = clip(left, left[len(left) - count], assignment.stop)
             ledger.outbox.send(worker.peer, TakeBack(assignment.id, runs_of(tail), False))

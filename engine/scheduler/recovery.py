@@ -21,6 +21,7 @@ from pyroaring import BitMap
 
 from ..ids import GroupId
 from ..messages import Failure, TakeBack
+from .along import recall
 from .graph import Graph
 from .groups import Assignment, Group
 from .layers import Data
@@ -142,15 +143,19 @@ def fail(
             part = tasks & group.sets[state]
             if part:
                 move(ledger, group, part, state, FAILED, failure=failure)
+        if assignment is not None:  # the first one: what depends on it is taken back
+            part = tasks & assignment.left
+            move(ledger, group, part, ASSIGNED, FAILED, assignment=assignment, failure=failure)
+            assignment = None
         if not tasks.isdisjoint(group.assigned):
-            _fail_assigned(ledger, group, tasks & group.assigned, failure, assignment, kill)
+            _fail_assigned(ledger, group, tasks & group.assigned, failure, kill)
         group.counters.on_failed(failure["text"], ledger.now, seconds)
         seconds = 0.0
         tell_failed(ledger, group, tasks, failure)
         failed.append((group, tasks))
         for consumer in group.consumers.values():
             taking = consumer.layer.consumers_of(group.id, tasks)
-            taking &= consumer.waiting | consumer.ready
+            taking &= consumer.pending() | consumer.ready
             if taking:
                 taken = consumer.layer.inputs_of(taking)[group.id] & tasks
                 stack.append((consumer, taking, _derive(group, taken, failure)))
@@ -165,12 +170,8 @@ def _fail_assigned(
     group: Group,
     tasks: BitMap,
     failure: Failure,
-    assignment: Assignment | None,
     kill: bool,
 ) -> None:
-    if assignment is not None and assignment.group is group:
-        move(ledger, group, tasks, ASSIGNED, FAILED, assignment=assignment, failure=failure)
-        return
     for found in list(group.assignments.values()):
         part = tasks & found.left
         if part:
@@ -209,11 +210,12 @@ def lose(ledger: Ledger, group: Group, results: BitMap, reason: str) -> Work:
         tell_reopened(ledger, group, back, reason)
         work.append((group, back))
         for consumer in group.consumers.values():
-            consumer.layer.on_lost(group.id, back, consumer.waiting)
+            consumer.layer.on_lost(group.id, back, consumer.pending())
             taking = consumer.layer.consumers_of(group.id, back) & consumer.ready
             if taking:
                 move(ledger, consumer, taking, READY, WAITING)
                 work.append((consumer, taking))
+        work += recall(ledger, group, back)
     if dead:
         text = f"the only copy of this data is gone: {reason}"
         fail(ledger, group, dead, {"kind": "lost", "text": text})
@@ -256,7 +258,7 @@ def _stand_in(ledger: Ledger, group: Group, worker: Worker, results: BitMap) -> 
 def requeue(ledger: Ledger, assignment: Assignment, tasks: BitMap) -> Work:
     """Tasks of an assignment are to be placed again. Return what has come to WAITING."""
     move(ledger, assignment.group, tasks, ASSIGNED, WAITING, assignment=assignment)
-    return [(assignment.group, tasks)]
+    return [(assignment.group, tasks), *recall(ledger, assignment.group, tasks)]
 
 
 def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -> None:
@@ -271,7 +273,7 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
         worker.assignments.values()
     ):  # in the order in which they were handed out
         group, left = assignment.group, assignment.left.copy()
-        for index in left[:suspects] if suspects else ():
+        for index in (left - group.along)[:suspects] if suspects else ():
             suspects -= 1
             count = group.crashes[index] = group.crashes.get(index, 0) + 1
             if count > group.allowed_failures:
@@ -293,6 +295,7 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
     stranded = find_stranded(worker)
     ledger.placement.on_worker_gone(worker)
     del ledger.workers[worker.peer]
+    ledger.behind.pop(worker.peer, None)
     ledger.outbox.forget_peer(worker.peer)
     _lose_expected(ledger, worker, reason)
     for group, tasks in stranded:

@@ -17,7 +17,7 @@ from ..ids import GroupId
 from ..messages import TakeBack
 from .graph import Graph
 from .groups import Group
-from .handing import undefine
+from .handing import free_shards, undefine
 from .ledger import Ledger
 from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, WAITING, move
 from .peers import Client
@@ -40,6 +40,7 @@ def settle(ledger: Ledger, group: Group, tasks: BitMap) -> None:
                 if number in ledger.groups:
                     stack.append((ledger.groups[number], results))
         ledger.ending[group.id] = group
+        free_shards(ledger, group, tasks)
         if isinstance(group.layer, Graph):
             _drop_chunks(ledger, group, tasks)
 

@@ -19,7 +19,7 @@ from ..messages import DataStored, Failure, SpanDone, SpanReturned, TaskFailed
 from .groups import Assignment, Group
 from .layers import Data
 from .ledger import Ledger
-from .moves import ASSIGNED, DONE, READY, WAITING, add_copy, move
+from .moves import ASSIGNED, DONE, READY, WAITING, add_copy, catch_up, move
 from .news import tell_done
 from .peers import Worker
 from .recovery import Work, await_inputs, fail, remove_claim, requeue
@@ -75,6 +75,30 @@ def on_span_done(ledger: Ledger, worker: Worker, message: SpanDone) -> None:
             ledger, group, range(first, last), ASSIGNED, DONE, assignment=assignment, worker=worker
         )
         _on_done(ledger, group, first, last, worker, message.blocks)
+    if message.passed:
+        ledger.passed.append((group, worker, set_of_runs(runs)))
+
+
+def drop_passed(ledger: Ledger) -> None:
+    """Look at results that were passed on: where nothing that follows is with their worker any more
+    and somebody wants them still, they are lost, and computed again.
+    """
+    passed, ledger.passed = ledger.passed, []
+    work: Work = []
+    for group, worker, results in passed:
+        held = group.holders.get(worker.peer)
+        if held is None or ledger.workers.get(worker.peer) is not worker:
+            continue
+        still = results & held
+        needed = BitMap()
+        for number, consumer in group.consumers.items() if still else ():
+            needed |= consumer.layer.needed(group.id, still, worker.having.get(number, BitMap()))
+        if needed:
+            ledger.passed.append((group, worker, needed))
+        if still - needed:
+            reason = f"worker {worker.name} passed it on to what follows and did not keep it"
+            work += remove_claim(ledger, group, worker, still - needed, reason, tell=False)
+    await_inputs(ledger, work)
 
 
 def _on_done(
@@ -87,9 +111,12 @@ def _on_done(
     if group.consumers:
         results = set_of(start, stop)
         for consumer in group.consumers.values():
-            if consumer.waiting:
-                layer = consumer.layer
-                complete = layer.on_done(group.id, results, consumer.waiting, ledger.done_of)
+            pending = consumer.pending()
+            if pending:
+                complete = consumer.layer.on_done(group.id, results, pending, ledger.done_of)
+                if consumer.along:
+                    catch_up(ledger, consumer, worker, complete & consumer.along)
+                    complete &= consumer.waiting
                 move(ledger, consumer, complete, WAITING, READY)
     if group.layer.has_inputs:
         settle_inputs(ledger, group, set_of(start, stop))

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, PeerError
 from ..ids import MAX_SESSIONS, PeerId
-from ..messages import EndWorker, Heartbeat, Hello, Message, Turned, Welcome
-from ..transport import Connection, Credentials, Listener, listen
+from ..messages import EndWorker, Heartbeat, Hello, Message, ReleaseTasks, Turned, Welcome
+from ..transport import Connection, Credentials, Listener, is_turn_over, listen
 from .core import SchedulerCore
 from .crew import Crew
 from .desk import QUESTIONS, Desk, Timer
@@ -33,6 +33,8 @@ logger = logging.getLogger("cellspan.scheduler")
 TICK_S = 0.25
 WORKERS_END_S = 3.0
 SLOW_TURN_S = 0.5
+LEFTOVER_S = 0.002
+"""So long may wait what nobody waits for: results that are to be freed."""
 
 
 class Launcher(Protocol):
@@ -120,6 +122,7 @@ class SchedulerServer:
         self._desk = Desk(self)
         self._turn_is_due = False
         self._wakeup: asyncio.TimerHandle | None = None
+        self._leftover: asyncio.TimerHandle | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
 
@@ -187,27 +190,45 @@ class SchedulerServer:
 
     def _on_messages(self, session: Session, messages: list[Message]) -> None:
         session.last_heard = now = self.now()
-        for message in messages:
-            if type(message) is Heartbeat and session.role == "worker":
-                session.stats = message.stats
-                if self.state.name != "running":
-                    self._show_state()
-            if type(message) in QUESTIONS:
-                self._desk.take(session, message, now)
-            elif session.is_control:
-                raise PeerError(f"a {type(message).__name__} from a control connection")
-            elif not self.state.is_broken:
-                try:
-                    self.core.handle(session.peer, message, now)
-                except PeerError:
-                    raise  # the connection is dropped by the transport, and `_on_close` is told
-                except Exception as error:
-                    logger.critical(
-                        "at fault while handling, from %s: %.2000r", session.name, message
-                    )
-                    self._break_down(error)
-                    return
-        self.turn_soon()
+        is_alone = is_turn_over(self._loop)
+        end = len(messages)
+        if is_alone and end > 1:
+            # What a client lets go of stands last, and is let go after the rest is on its way.
+            while end and type(messages[end - 1]) is ReleaseTasks:
+                end -= 1
+        for at, message in enumerate(messages):
+            if at == end and at:
+                self._turn()
+            if not self._handle(session, message, now):
+                return
+        if is_alone and end:
+            if end == len(messages):
+                self._turn()
+            else:
+                self._turn_later()
+        else:
+            self.turn_soon()
+
+    def _handle(self, session: Session, message: Message, now: float) -> bool:
+        """Take in one message; False if the core is at fault, and all is over."""
+        if type(message) is Heartbeat and session.role == "worker":
+            session.stats = message.stats
+            if self.state.name != "running":
+                self._show_state()
+        if type(message) in QUESTIONS:
+            self._desk.take(session, message, now)
+        elif session.is_control:
+            raise PeerError(f"a {type(message).__name__} from a control connection")
+        elif not self.state.is_broken:
+            try:
+                self.core.handle(session.peer, message, now)
+            except PeerError:
+                raise  # the connection is dropped by the transport, and `_on_close` is told
+            except Exception as error:
+                logger.critical("at fault while handling, from %s: %.2000r", session.name, message)
+                self._break_down(error)
+                return False
+        return True
 
     def _on_close(self, session: Session, error: Exception | None) -> None:
         if self.sessions.pop(session.peer, None) is None:
@@ -269,8 +290,16 @@ class SchedulerServer:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
 
+    def _turn_later(self) -> None:
+        """Have what is not urgent carried out with the next turn, or in a moment."""
+        if self._leftover is None:
+            self._leftover = self._loop.call_later(LEFTOVER_S, self._turn)
+
     def _turn(self) -> None:
         self._turn_is_due = False
+        if self._leftover is not None:
+            self._leftover.cancel()
+            self._leftover = None
         if self.state.is_broken:
             return
         now = self.now()
@@ -284,8 +313,9 @@ class SchedulerServer:
         batches: dict[PeerId, list[Message]] = {}
         for peer, message in sends:
             batches.setdefault(peer, []).append(message)
-        for peer, messages in batches.items():
-            session = self.sessions.get(peer)
+        # To clients first: somebody may wait there, while workers have work.
+        for peer in sorted(batches, key=self._is_worker) if len(batches) > 1 else batches:
+            session, messages = self.sessions.get(peer), batches[peer]
             # Who has gone in this very turn gets nothing; the core hears of it by `_on_close`.
             if session is not None and not session.connection.is_closing:
                 session.connection.send_now(messages)
@@ -297,6 +327,10 @@ class SchedulerServer:
         took_s = self.now() - now
         if took_s > SLOW_TURN_S:
             logger.warning("a turn of the scheduler took %.2f s", took_s)
+
+    def _is_worker(self, peer: PeerId) -> bool:
+        session = self.sessions.get(peer)
+        return session is not None and session.role == "worker"
 
     def _break_down(self, error: Exception) -> None:
         """The core is at fault: nothing that it says can be trusted any more."""
@@ -393,7 +427,7 @@ class SchedulerServer:
         self.state.become("stopping", reason)
         if self._listener is not None:
             self._listener.close()
-        for timer in (self._tick, self._wakeup):
+        for timer in (self._tick, self._wakeup, self._leftover):
             if timer is not None:
                 timer.cancel()
         workers = self.workers

@@ -24,6 +24,7 @@ from ..messages import (
     WantResults,
 )
 from ..options import check_options
+from .exchange import Exchange
 from .fold import Fold
 from .graph import Graph
 from .groups import Group
@@ -118,13 +119,18 @@ def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, Any]]
 def _add_tasks(
     ledger: Ledger, group: Group, client: Client, start: int, stop: int, *, has_inputs: bool
 ) -> None:
-    # Of a tree only the root is handed out; its inner results go as soon as they were used.
-    add_hold(group, client, stop - 1 if isinstance(group.layer, Fold) else start, stop)
-    move(ledger, group, range(start, stop), None, WAITING)
+    # Of a tree only the root is handed out, of an exchange its outputs; what is inside goes as soon
+    # as it was used.
+    layer, first = group.layer, start
+    if isinstance(layer, Fold):
+        first = stop - 1
+    elif isinstance(layer, Exchange):
+        first = layer.count
+    add_hold(group, client, first, stop)
+    needs_nothing = not has_inputs and layer.kind != "data"
+    move(ledger, group, range(start, stop), None, READY if needs_nothing else WAITING)
     if has_inputs:
         await_inputs(ledger, [(group, set_of(start, stop))])
-    elif group.layer.kind != "data":
-        move(ledger, group, range(start, stop), WAITING, READY)
 
 
 def extend(ledger: Ledger, client: Client, message: ExtendGroup) -> None:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .addresses import bind
-    from .base import Admit, Connection, Listener
+    from .base import Admit, Connection, Listener, calm_garbage_collector, is_turn_over
     from .credentials import Credentials
     from .opening import connect, listen
 
-__all__ = ["Admit", "Connection", "Credentials", "Listener", "bind", "connect", "listen"]
+__all__ = [
+    "Admit", "Connection", "Credentials", "Listener", "bind", "calm_garbage_collector", "connect",
+    "is_turn_over", "listen",
+]  # fmt: skip
 
 _HOMES = {
     "Admit": "base",
@@ -24,7 +27,9 @@ _HOMES = {
     "Credentials": "credentials",
     "Listener": "base",
     "bind": "addresses",
+    "calm_garbage_collector": "base",
     "connect": "opening",
+    "is_turn_over": "base",
     "listen": "opening",
 }
 

@@ -1,6 +1,7 @@
 """What a connection and a listener are, whatever carries them.
 
-Law: a connection belongs to one loop and is used on its thread only. It carries messages and knows
+Law: a connection belongs to one loop and is used on its thread only (sharing.py has the exception).
+It carries messages and knows
 nothing of what they mean. Messages sent in one turn of the loop leave as one frame; messages that
 arrive before the owner has set `on_messages` are kept for it. A carrier (stream.py, memory.py) only
 moves frames.
@@ -9,6 +10,7 @@ moves frames.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +26,7 @@ OnMessages = Callable[[list[Message]], None]
 OnClose = Callable[[Exception | None], None]
 
 MAX_MESSAGES_PER_FRAME = 16_384
+GC_THRESHOLDS = (20_000, 20, 50)
 DRAINED_BYTES = 1 << 20
 """`drain` returns when no more than this is waiting to leave."""
 
@@ -193,10 +196,11 @@ class Connection:
         raise NotImplementedError
 
     def _take_frames(self, frames: list[Frame]) -> None:
-        messages: list[Message] = []
         try:
-            for header, buffers in frames:
-                messages += decode(header, buffers)
+            if len(frames) == 1:
+                messages = decode(*frames[0])
+            else:
+                messages = [message for frame in frames for message in decode(*frame)]
         except PeerError as error:
             self._drop(error)
             return
@@ -252,6 +256,25 @@ class Connection:
     def _why_closed(self) -> str:
         because = f": {self._error}" if self._error is not None else ""
         return f"the connection with {self.label} is closed{because}"
+
+
+def is_turn_over(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether nothing else is to run in this turn of the loop, so that what would be done at
+    its end may be done now.
+
+    It saves whoever is alone a turn of the loop; with more at hand, their news go together. The
+    standard library's loop keeps what is to run in `_ready`; another loop always says False.
+    """
+    ready = getattr(loop, "_ready", None)
+    return ready is not None and not ready
+
+
+def calm_garbage_collector() -> None:
+    """Have the garbage collector look seldom: for a process of ours that has started and from now
+    on makes few cycles. Not for processes of users."""
+    gc.collect()
+    gc.freeze()  # what the process begins with is never garbage
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Listener:

@@ -72,14 +72,31 @@ class FrameReader:
                 return []
             piece, self._target = self._target, None
             self._need = self._parser.send(piece)
+        if not self._inside:
+            self._take_small()
         while self._need <= self._end - self._start:
             stop = self._start + self._need
             piece_here = bytes(self._scratch[self._start : stop])
             self._start = stop
             self._need = self._parser.send(piece_here)
-        self._make_room()
+        if self._start == self._end and self._need < DIRECT_BYTES:
+            self._start = self._end = 0
+        else:
+            self._make_room()
         complete, self._complete = self._complete, []
         return complete
+
+    def _take_small(self) -> None:
+        """Take the frames without buffers that are here as a whole: most are."""
+        scratch, start, end = self._scratch, self._start, self._end
+        while end - start >= PREFIX.size:
+            header_bytes, count = PREFIX.unpack_from(scratch, start)
+            stop = start + PREFIX.size + header_bytes
+            if count or stop > end or header_bytes > self.header_limit_bytes:
+                break
+            self._complete.append((bytes(scratch[start + PREFIX.size : stop]), []))
+            start = stop
+        self._start = start
 
     def feed(self, data: Blob) -> list[Frame]:
         """Copy `data` in as if it had been received; return the frames that are complete now."""

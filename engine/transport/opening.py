@@ -20,6 +20,7 @@ from .base import Admit, Connection, Listener
 from .credentials import Credentials
 from .handshake import HELLO_TIMEOUT_S, Gate, say_hello
 from .stream import StreamConnection
+from .unix import UnixServer, connect_unix
 
 
 async def connect(
@@ -65,7 +66,8 @@ async def _open(
 
     try:
         if is_unix:
-            return (await loop.create_unix_connection(make, place.path))[1]
+            connection: Connection = await connect_unix(place.path, make)
+            return connection
         context = _make_context(address, credentials, is_server=False)
         return (
             await loop.create_connection(
@@ -120,7 +122,7 @@ class _StreamListener(Listener):
         self._cluster = cluster
         self._admit = admit
         self._accepted = 0
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | UnixServer | None = None
         self._inode = 0
 
     async def start(self, credentials: Credentials | None, sock: socket.socket | None) -> None:
@@ -128,7 +130,7 @@ class _StreamListener(Listener):
         sock = bind(self.address)[0] if sock is None else sock
         if place.scheme == "unix":
             self._inode = os.stat(place.path).st_ino
-            self._server = await loop.create_unix_server(self._make, sock=sock, backlog=BACKLOG)
+            self._server = UnixServer(sock, self._make)
             return
         context = _make_context(self.address, credentials, is_server=True)
         self._server = await loop.create_server(

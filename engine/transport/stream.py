@@ -11,13 +11,17 @@ import asyncio
 import os
 import socket
 import struct
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from ..codec import encode
 from ..errors import ConnectionClosed, PeerError
-from ..messages import Blob
+from ..messages import Blob, Message
 from .base import DRAINED_BYTES, Connection, logger
+from .sharing import CAN_SHARE, Listening
+from .unix import UnixTransport
 
 JOIN_BYTES = 64 << 10
 SLICE_BYTES = 256 << 10
@@ -45,6 +49,44 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
         self._queued_bytes = 0
         self._is_paused = False
         self._close_timer: asyncio.TimerHandle | None = None
+        self._wire = threading.RLock()
+        """Held by whoever writes: the loop, or a thread by `send_here`."""
+
+    # --- for other threads than the loop's --------------------------------------------------------
+
+    def share(self) -> Listening | None:
+        """Have threads listen and speak here too; None if this carrier cannot. On the loop.
+
+        From now on `on_messages` is not called for what a thread has read.
+        """
+        if not CAN_SHARE or not isinstance(self._transport, UnixTransport):
+            return None
+        listening = Listening(self, self._transport)
+        self._transport.share(listening)
+        return listening
+
+    def send_here(self, messages: Sequence[Message]) -> None:
+        """Send, from any thread, after all that was sent before: at once if nothing is in the way,
+        otherwise soon, by the loop. Nothing is sent on a connection that is ending."""
+        with self._wire:
+            transport = self._transport
+            if not (self._outgoing or self._queue or self.backlog_bytes or self._is_closing):
+                assert isinstance(transport, UnixTransport)
+                try:
+                    parts = encode(messages)
+                except Exception as error:  # our own fault, as in `flush`
+                    logger.exception("%s: messages that cannot be sent", self.label)
+                    self._loop.call_soon_threadsafe(self.abort, error)
+                    return
+                if len(parts) == 1:
+                    transport.write_here(bytes(parts[0]))
+                    return
+            self._outgoing += messages
+        self._loop.call_soon_threadsafe(self.flush)
+
+    def drop_soon(self, error: PeerError) -> None:
+        """The peer breaks the protocol, as a thread has found: end the connection, on the loop."""
+        self._loop.call_soon_threadsafe(self._drop, error)
 
     # --- asyncio.BufferedProtocol -----------------------------------------------------------------
 
@@ -86,11 +128,17 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._pump()
+        with self._wire:
+            self._pump()
         if self.backlog_bytes <= DRAINED_BYTES:
             self._wake_drainers()
 
     # --- Connection -------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        if self._outgoing:
+            with self._wire:
+                super().flush()
 
     @property
     def backlog_bytes(self) -> int:
@@ -99,6 +147,11 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
         return self._queued_bytes + self._transport.get_write_buffer_size()
 
     def _write(self, parts: list[Blob]) -> None:
+        if len(parts) == 1 and not self._queue and not self._is_paused:
+            head, transport = parts[0], self._transport
+            if transport is not None and len(head) <= SLICE_BYTES:
+                transport.write(head)
+                return
         for part in _join_small(parts):
             self._queue.append(part)
             self._queued_bytes += len(part)
@@ -121,7 +174,8 @@ class StreamConnection(Connection, asyncio.BufferedProtocol):
             transport.close()
 
     def _end(self) -> None:
-        self._pump()
+        with self._wire:
+            self._pump()
         self._close_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._break)
 
     def _break(self) -> None:

@@ -2,8 +2,8 @@
 needs.
 
 Law: an assignment counts each of its tasks as open until it was reported: done, failed or
-returned; it is forgotten when none is open. What is not begun stands in `queue`; what is begun
-belongs to a piece.
+returned; it is forgotten when none is open. What is not begun stands in `queue`, or in `awaiting`
+while inputs of it are being computed here; what is begun belongs to a piece.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from array import array
 from collections import deque
 from itertools import accumulate, pairwise
 from typing import Any
+
+from pyroaring import BitMap
 
 from ..errors import PeerError
 from ..executor.inputs import take_levels
@@ -45,6 +47,16 @@ class WorkGroup:
         self.name = name
         self.layer = layer
         self.kind: str = layer["kind"]
+        self.same: list[tuple[GroupId, int]] = []
+        self.shared: Needs = {}
+        """Of an `Each`: groups whose results its tasks take by index, with the offset; and results
+        that every task takes."""
+        self.is_unlinked = False
+        """A chain with it could not be prepared: its tasks are run for themselves."""
+        if self.kind == "each":
+            self._read_each(layer)
+        self.splits: int = layer["count"] if self.kind == "exchange" else 0
+        """Of an exchange: so many of its tasks are splits, the others merges."""
         self.digests: list[Digest] = _digests_of(layer)
         self.chunks: dict[tuple[int, int], tuple[int, Blob]] = {}
         """By (argument position, chunk number): the thing's number, and its content."""
@@ -57,12 +69,23 @@ class WorkGroup:
         self.timeout_s: float | None = options.get("timeout")
         self.once = bool(options.get("once"))
         """One task for each executor."""
-        self._span: list[int] | None = options.get("span")
+        self.span: list[int] | None = options.get("span")
+        """How many tasks a piece shall have at least and at most."""
 
     @property
     def is_limited(self) -> bool:
         """May its tasks not begin on any executor at any time?"""
         return bool(self.resources) or self.once
+
+    def _read_each(self, layer: dict[str, Any]) -> None:
+        shared: dict[GroupId, list[int]] = {}
+        for spec in layer["args"]:
+            if spec[0] == "same":
+                self.same.append((spec[1], spec[2]))
+            elif spec[0] == "blob":
+                for group, index in zip(spec[2][::2], spec[2][1::2], strict=True):
+                    shared.setdefault(group, []).append(index)
+        self.shared = {group: runs_.of_indices(found) for group, found in shared.items()}
 
     def get_chunk(self, position: int, number: int) -> tuple[int, Blob]:
         """Return the thing's number and the content of a chunk of items."""
@@ -80,19 +103,6 @@ class WorkGroup:
         """A task takes at least this long, and is not over."""
         self.mean_s = max(self.mean_s or 0.0, elapsed_s)
 
-    def pick_length(self, queued: int, slots: int) -> int:
-        """Return how many tasks the next piece shall have, of `queued` ones."""
-        if self.is_limited:
-            return 1
-        least, most = self._span or (1, queued)
-        if self.mean_s is None:
-            return min(max(FIRST_LENGTH, least), queued)
-        mean = max(self.mean_s, 1e-8)
-        target = int(TARGET_S / mean)
-        share = max(-(-queued // slots), int(LEAST_S / mean))
-        length = max(1, min(target, share, self.length * GROWTH))
-        return min(max(length, least), most, queued)
-
     def wire_layer(self) -> dict[str, Any]:
         """Return the layer as an executor takes it: digests in hexadecimal."""
         layer = dict(self.layer)
@@ -106,9 +116,30 @@ class WorkGroup:
                 else s
                 for s in self.layer["args"]
             ]
+        elif self.kind == "exchange":
+            layer["split"] = self.layer["split"].hex()
         elif self.kind == "fold" and self.layer["initial"] is not None:
             layer["initial"] = self.layer["initial"].hex()
         return layer
+
+
+def pick_length(groups: list[WorkGroup], queued: int, slots: int) -> int:
+    """Return how many tasks the next piece shall have, of `queued` ones; each is followed by one of
+    every further group.
+    """
+    if groups[0].is_limited:
+        return 1
+    least, most = groups[0].span or (1, queued)
+    mean = 0.0
+    for group in groups:
+        if group.mean_s is None:
+            return min(max(FIRST_LENGTH, least), queued)
+        mean += group.mean_s
+    mean = max(mean, 1e-8)
+    share = max(-(-queued // slots), int(LEAST_S / mean))
+    longest = GROWTH * min(group.length for group in groups)
+    length = max(1, min(int(TARGET_S / mean), share, longest))
+    return min(max(length, least), most, queued)
 
 
 class Assignment:
@@ -120,13 +151,24 @@ class Assignment:
         self.start = message.start
         self.stop = message.stop
         self.inline = message.inline
+        self.passing = message.passing
+        self.alone: set[int] = set()
+        """Tasks that are run unlinked: an executor died in a chain with them."""
+        self.patient = message.patient
         self.queue: deque[tuple[int, int]] = deque([(message.start, message.stop)])
         self.queued = message.stop - message.start
+        self.awaiting = BitMap()
+        self.is_ready = False
+        """It stands in the dispatcher's row."""
         self.open = self.queued
         self.unwanted: list[tuple[int, int]] = []
         """What the scheduler has asked back: none of it is begun any more."""
         self.fetches: set[int] = set()
         """Numbers of the fetches that it waits for."""
+        self.pulls: set[int] = set()
+        """Numbers of the fetches of shards that it waits for."""
+        self.holders: list[list[Any]] = []
+        """Of merges: who may have splits."""
         self._payload = memoryview(message.payload)
         self._offsets: list[int] = []
         self._dep_offsets: list[int] = []
@@ -152,22 +194,28 @@ class Assignment:
         ):
             raise PeerError(f"assignment {self.assignment}: dependencies do not fit the span")
 
+    @property
+    def is_merge(self) -> bool:
+        """Are these merges of an exchange? They take shards, no results."""
+        return self.group.kind == "exchange" and self.start >= self.group.splits
+
     def needs(self, start: int, stop: int) -> Needs:
         """Return the results that tasks `[start, stop)` take as inputs, as runs by group."""
         if self.group.kind == "graph":
             return self._graph_needs(start, stop)
+        if self.group.kind == "exchange":
+            layer = self.group.layer
+            first = layer["offset"]
+            return {} if self.is_merge else {layer["group"]: [first + start, first + stop]}
         spans: dict[GroupId, list[tuple[int, int]]] = {}
         if self.group.kind == "fold":
             for group, first, last in take_levels(self.group.layer, start, stop):
                 spans.setdefault(group, []).append((first, last))
             return {group: runs_.normalize(some) for group, some in spans.items()}
-        for spec in self.group.layer["args"]:
-            if spec[0] == "same":
-                spans.setdefault(spec[1], []).append((start + spec[2], stop + spec[2]))
-            elif spec[0] == "blob":
-                deps = spec[2]
-                for group, index in zip(deps[::2], deps[1::2], strict=True):
-                    spans.setdefault(group, []).append((index, index + 1))
+        for group, runs in self.group.shared.items():
+            spans.setdefault(group, []).extend(runs_.pairs(runs))
+        for group, offset in self.group.same:
+            spans.setdefault(group, []).append((start + offset, stop + offset))
         return {group: runs_.normalize(some) for group, some in spans.items()}
 
     def _graph_needs(self, start: int, stop: int) -> Needs:
@@ -213,6 +261,17 @@ class Assignment:
             self.queue.appendleft((start, stop))
             self.queued += stop - start
 
+    def drop_unbegun(self, runs: Runs) -> Runs:
+        """Take these tasks out of the queue, or out of those that wait; return those that were
+        there.
+        """
+        dropped = self.drop_queued(runs)
+        waiting = self.awaiting & runs_.to_set(runs)
+        if not waiting:
+            return dropped
+        self.awaiting -= waiting
+        return runs_.normalize([*runs_.pairs(dropped), *runs_.pairs(runs_.of_set(waiting))])
+
     def drop_queued(self, runs: Runs) -> Runs:
         """Take these tasks out of the queue; return those that were in it."""
         dropped, kept = runs_.split(runs_.normalize(self.queue), runs)
@@ -226,6 +285,8 @@ def _digests_of(layer: dict[str, Any]) -> list[Digest]:
     if layer["kind"] == "fold":
         if layer["initial"] is not None:
             digests.append(layer["initial"])
+    elif layer["kind"] == "exchange":
+        digests.append(layer["split"])
     elif layer["kind"] == "each":
         digests += [spec[1] for spec in layer["args"] if spec[0] == "blob"]
     return list(dict.fromkeys(digests))

@@ -26,14 +26,16 @@ READ_BYTES = 1 << 18
 
 
 class Channel:
-    """One executor's line. `child_fds`: what the child inherits (socket, page, tokens, lifeline);
-    close it with `forget_child` once the child is there."""
+    """One executor's line. `on_read` is called after all frames of one arrival. `child_fds`: what
+    the child inherits (socket, page, tokens, lifeline); close it with `forget_child` once the child
+    is there."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         folder: str,
         on_frame: Callable[[dict[str, Any], list[Part]], None],
+        on_read: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._sock, child = socket.socketpair()
@@ -45,6 +47,7 @@ class Channel:
         self._page: memoryview[int] = memoryview(self._map).cast("Q")
         self.child_fds = (child.detach(), page, self._tokens_out, lifeline_out)
         self._decoder = Decoder(on_frame)
+        self._on_read = on_read
         self._waiting: deque[memoryview] = deque()
         self._is_open = True
         loop.add_reader(self._sock, self._on_readable)
@@ -108,6 +111,7 @@ class Channel:
             )  # its process is ending: that will be told by its exit
             return False
         self._decoder.feed(data)
+        self._on_read()
         return True
 
     def _on_writable(self) -> None:
@@ -119,8 +123,11 @@ class Channel:
         waiting = self._waiting
         while waiting:
             try:
-                some = [waiting[i] for i in range(min(len(waiting), MAX_VECTORS))]
-                sent = self._sock.sendmsg(some)
+                if len(waiting) == 1:
+                    sent = self._sock.send(waiting[0])
+                else:
+                    some = [waiting[i] for i in range(min(len(waiting), MAX_VECTORS))]
+                    sent = self._sock.sendmsg(some)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError:

@@ -8,7 +8,6 @@ effects (effects.py) and messages; the shell takes and performs them. User value
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PeerError, StoreFull
@@ -22,38 +21,34 @@ from ..messages import (
     ForgetGroup,
     FreeResults,
     Message,
+    PlanExchange,
     RestartExecutors,
-    Runs,
     RunSpan,
     TakeBack,
 )
 from ..resources import Offer
-from . import runs as runs_
 from .assignments import Assignment
 from .deadlines import Deadlines
+from .death import Death
 from .dispatcher import Dispatcher
-from .effects import Effect, Revoke, Unlink
+from .effects import Effect, Revoke, Spill, Unlink
 from .fetchplan import FetchPlan, rows_of
 from .groups import Groups
+from .intake import Intake
 from .ledger import Ledger
-from .slots import Piece, Slot
+from .shards import ShardDesk
+from .shardwork import ShardWork
+from .slots import Slot
 from .store import Store, StoredBlock
 
-
-@dataclass(slots=True)
-class Death:
-    """How an executor ended. `page_piece`, `page_index`: what its page said it was running (0:
-    nothing)."""
-
-    page_piece: int
-    page_index: int
-    exit_code: int | None
-    signal: str | None
-    oom: bool
-    log: list[str]
+HOLD_S = 0.005
+"""So long a report may be held that nobody waits for..."""
+BACKLOG_S = 0.010
+"""...while at least so much work waits behind every executor: the scheduler has time to send more.
+"""
 
 
-class WorkerCore:
+class WorkerCore(ShardWork):
     """State and decisions of one worker."""
 
     def __init__(
@@ -72,16 +67,20 @@ class WorkerCore:
         self._ledger = Ledger(worker)
         self._plan = FetchPlan()
         self._restarts: list[int] = []
+        self._desk = ShardDesk(worker, store, self._groups)
         self._dispatcher = Dispatcher(
-            slots, self._groups, store, self._ledger, self._effects, resources or {}
+            slots, self._groups, store, self._desk, self._ledger, self._effects, resources or {}
         )
         self._deadlines = Deadlines(self._dispatcher, self._effects, name)
+        self._intake = Intake(
+            name, store, self._desk, self._ledger, self._dispatcher, self._effects
+        )
 
     # --- for the shell -------------------------------------------------------------------------
 
     def set_worker(self, worker: PeerId) -> None:
         """Our own number, as the scheduler's `Welcome` says it."""
-        self._ledger.worker = worker
+        self._ledger.worker = self._desk.worker = worker
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
@@ -110,17 +109,25 @@ class WorkerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
-        if not self._deadlines.is_used:
-            return self._dispatcher.next_wakeup()
-        due = [self._dispatcher.next_wakeup(), self._deadlines.next_wakeup()]
-        return min((time for time in due if time is not None), default=None)
+        due, held = self._dispatcher.next_wakeup(), self._ledger.outbox.held_until
+        if self._deadlines.is_used:
+            look = self._deadlines.next_wakeup()
+            due = look if due is None or (look is not None and look < due) else due
+        return held if due is None or (held is not None and held < due) else due
 
     def on_timer(self, now: float) -> None:
         """The time that `next_wakeup` gave has come."""
+        outbox = self._ledger.outbox
+        if outbox.held_until is not None and now >= outbox.held_until:
+            outbox.held_until = None
         self._dispatcher.on_timer(now)
         self._deadlines.on_timer(now)
 
-    def handle(self, message: Message, now: float) -> None:
+    def dispatch(self, now: float) -> None:
+        """Give executors what they can do; to be called after every batch of messages."""
+        self._dispatcher.dispatch(now)
+
+    def handle(self, message: Message) -> None:
         """Take a message of the scheduler.
 
         Raises:
@@ -128,17 +135,20 @@ class WorkerCore:
         """
         match message:
             case RunSpan():
-                self._run_span(message, now)
+                self._run_span(message)
             case FreeResults():
                 self.store.free(message.group, message.runs)
+                self._desk.free(message.group, message.runs)
                 self._sweep()
+            case PlanExchange():
+                self._desk.plan(message)
             case DefineGroup():
                 self._groups.define(message)
                 self._deadlines.is_used |= "timeout" in message.options
             case ForgetGroup():
                 self._forget(message.group)
             case TakeBack():
-                self._take_back(message, now)
+                self._take_back(message)
             case RestartExecutors():
                 self._restart_all(message.request)
             case _:
@@ -146,8 +156,11 @@ class WorkerCore:
 
     def _forget(self, number: GroupId) -> None:
         group = self._groups.forget(number)
+        self._dispatcher.waiting.forget_group(number)
         if group is None:
             return
+        self._desk.forget(number)
+        self._sweep()
         things = {thing for thing, _ in group.chunks.values()}
         for slot in self.slots:
             self._effects += slot.forget(number)
@@ -158,6 +171,8 @@ class WorkerCore:
         paths, numbers = self.store.take_doomed()
         if paths:
             self._effects.append(Unlink(paths))
+        for block in self.store.take_spills():
+            self._effects.append(Spill(block.number, block.path, block.parts))
         if numbers:
             gone = set(numbers)
             for slot in self.slots:
@@ -165,12 +180,14 @@ class WorkerCore:
 
     # --- spans and their inputs ----------------------------------------------------------------
 
-    def _run_span(self, message: RunSpan, now: float) -> None:
+    def _run_span(self, message: RunSpan) -> None:
         group = self._groups.find(message.group)
         if group is None:
             raise PeerError(f"a span of group {message.group:x}, which was not defined")
         if message.assignment in self.assignments or message.start >= message.stop:
             raise PeerError(f"assignment {message.assignment} came twice, or is empty")
+        if message.start < group.splits < message.stop:
+            raise PeerError(f"assignment {message.assignment} has both splits and merges")
         assignment = Assignment(message, group)
         new = {(position, chunk): blob for position, chunk, blob in message.chunks}
         wanted = assignment.chunks(message.start, message.stop)
@@ -178,15 +195,20 @@ class WorkerCore:
             raise PeerError(f"assignment {message.assignment} lacks chunks of its items")
         for key, blob in new.items():
             group.chunks[key] = self.store.next_number(), blob
-        self.assignments[message.assignment] = assignment
         needs = assignment.needs(message.start, message.stop)
+        if assignment.is_merge:
+            self._ledger.add(assignment)
+            self._effects += self._desk.request(assignment, message.holders)
+            if not assignment.pulls:
+                self._run_merges(assignment, None)
+            return
         fetches, lost = self._plan.request(assignment, needs, message.holders, self.store)
         self._effects += fetches
-        if lost:
+        self._ledger.add(assignment)
+        if lost and not self._ledger.expected.has(lost):
             self._return_all(assignment, "inputs are not here", rows_of(lost, self._ledger.worker))
         elif not assignment.fetches:
             self._dispatcher.add(assignment)
-            self._dispatcher.dispatch(now)
 
     def on_fetched(self, number: int, blocks: list[StoredBlock], now: float) -> None:
         """Take what a fetch brought; it may be less than was asked for."""
@@ -222,20 +244,23 @@ class WorkerCore:
     def _after_fetch(self, assignment: Assignment, worker: PeerId, full: StoreFull | None) -> None:
         if full is not None:
             self._plan.abandon(assignment)
-            failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
-            runs = assignment.drop_queued([assignment.start, assignment.stop])
-            self._ledger.fail_all(assignment, runs, failure)
+            self._fail_full(assignment, full)
         elif not assignment.fetches:
             needs = assignment.needs(assignment.start, assignment.stop)
             lost = self._dispatcher.find_lost(needs)
-            if lost:
+            if lost and not self._ledger.expected.has(lost):
                 self._return_all(assignment, "an input was not there", rows_of(lost, worker))
             else:
                 self._dispatcher.add(assignment)
 
+    def _fail_full(self, assignment: Assignment, full: StoreFull) -> None:
+        failure: Failure = {"kind": "store", "text": str(full), "worker": self.name}
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
+        self._ledger.fail_all(assignment, runs, failure)
+
     def _return_all(self, assignment: Assignment, reason: str, missing: list[list[int]]) -> None:
         self._plan.abandon(assignment)
-        runs = assignment.drop_queued([assignment.start, assignment.stop])
+        runs = assignment.drop_unbegun([assignment.start, assignment.stop])
         self._ledger.give_back(assignment, runs, reason, missing)
 
     def put(self, blocks: list[StoredBlock]) -> str | None:
@@ -254,6 +279,7 @@ class WorkerCore:
         if self.store.add(block, start, stop):
             nbytes = block.nbytes * (stop - start) // (block.stop - block.start)
             self._ledger.tell(DataStored(block.group, start, stop, nbytes))
+            self._dispatcher.on_stored(block.group, start, stop)
 
     # --- executors -----------------------------------------------------------------------------
 
@@ -264,7 +290,7 @@ class WorkerCore:
             return  # it is to be killed
         slot.is_ready = True
         if self._restarts and all(s.is_open for s in self.slots):
-            for request in self._restarts:  # a second one may have come before all were back
+            for request in self._restarts:  # it may have been asked again before it was done
                 self._ledger.tell(ExecutorsRestarted(request))
             self._restarts.clear()
         self._dispatcher.dispatch(now)
@@ -295,64 +321,14 @@ class WorkerCore:
         slot = self._dispatcher.slots.get(executor)
         if slot is None or slot.running is None:
             return  # dropped by a restart
-        piece = slot.running
-        assert piece.number == header["piece"] and piece.at == header["start"], header
-        assignment = piece.assignment
-        if header["stop"] > piece.at:
-            assignment.group.learn(header["stop"] - piece.at, header["elapsed"])
-        piece.at = header["stop"]
-        self._take_blocks(assignment, header, buffers)
-        self._take_failures(assignment, header["failed"], buffers)
-        if header["over"]:
-            self._dispatcher.promote(slot, now)
-            if piece.at < piece.stop:
-                self._take_rest(piece, header["gone"])
-            self._ledger.settle(piece.number)
+        self._intake.take(slot, slot.running, header, buffers, now)
         self._sweep()
         self._dispatcher.dispatch(now)
-
-    def _take_rest(self, piece: Piece, gone: list[int] | None) -> None:
-        rest = [piece.at, piece.stop]
-        if gone is None:
-            self._dispatcher.put_back(piece.assignment, rest)
+        outbox = self._ledger.outbox
+        if self._dispatcher.has_backlog(BACKLOG_S):
+            outbox.hold(now + HOLD_S)
         else:
-            missing = [[*gone, self._ledger.worker]]
-            self._ledger.give_back(piece.assignment, rest, "an input is gone from here", missing)
-
-    def _take_blocks(
-        self, assignment: Assignment, header: dict[str, Any], buffers: list[Part]
-    ) -> None:
-        group = assignment.group.group
-        seconds, times = header["seconds"], header["times"]
-        used = 0
-        for start, stop, single, *rest in header["blocks"]:
-            if len(rest) == 1:
-                parts = buffers[used : used + rest[0]]
-                used += rest[0]
-                block = StoredBlock(group, start, stop, single, parts)
-            else:
-                block = StoredBlock(group, start, stop, single, [], rest[0], rest[1])
-            try:
-                self.store.add(block, start, stop)
-            except StoreFull as error:
-                failure: Failure = {"kind": "store", "text": str(error), "worker": self.name}
-                self._ledger.fail_all(assignment, [start, stop], failure)
-                continue
-            self._ledger.done(assignment, block, seconds, times)
-            seconds, times = 0.0, []
-        del buffers[:used]
-
-    def _take_failures(
-        self, assignment: Assignment, reports: list[dict[str, Any]], buffers: list[Part]
-    ) -> None:
-        for report in reports:
-            failure: Failure = {k: report[k] for k in ("kind", "text", "traceback") if k in report}
-            failure["worker"] = self.name
-            if report.get("exception"):
-                failure["exception"] = buffers.pop(0)
-            index = report["index"]
-            for i in range(index, report.get("stop", index + 1)):
-                self._ledger.fail(assignment, i, report["seconds"], failure)
+            outbox.held_until = None
 
     def on_executor_died(self, executor: int, death: Death, now: float) -> None:
         """An executor has ended, and all that it sent before was taken."""
@@ -361,80 +337,56 @@ class WorkerCore:
             return
         self._dispatcher.replace(slot)
         if slot.queued is not None:
-            queued = slot.queued
-            self._dispatcher.put_back(queued.assignment, [queued.start, queued.stop])
+            self._dispatcher.put_back_piece(slot.queued, slot.queued.start, slot.queued.stop)
         piece = slot.running
         if piece is not None and piece.at < piece.stop:
-            rest = [piece.at, piece.stop]
             overdue = self._deadlines.find_overdue(slot, death.page_piece, death.page_index)
             if overdue is not None:
                 index, seconds, failure = overdue
                 self._ledger.fail(piece.assignment, index, seconds, failure)
-                _, rest = runs_.split(rest, [index, index + 1])
-            if slot.is_doomed:
-                self._dispatcher.put_back(piece.assignment, rest)
+                if piece.at < index:
+                    self._dispatcher.put_back_piece(piece, piece.at, index)
+                piece.at = index + 1
+            if piece.at == piece.stop:
+                pass  # nothing is left of it
+            elif slot.is_doomed:
+                self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
-                self._blame(piece, rest, death)
+                self._intake.blame(piece, death)
         for some in slot.pieces():
             self._ledger.settle(some.number)
         self._dispatcher.dispatch(now)
 
-    def _blame(self, piece: Piece, rest: Runs, death: Death) -> None:
-        """Fail the task that ran when its executor died, return the others of the piece."""
-        assignment = piece.assignment
-        what = f"signal {death.signal}" if death.signal else f"exit code {death.exit_code}"
-        if death.page_piece == piece.number:
-            index = min(max(death.page_index, piece.at), piece.stop - 1)
-            failure = _describe_death(assignment.group.name, index, what, death, self.name)
-            self._ledger.fail(assignment, index, 0.0, failure)
-            _, rest = runs_.split(rest, [index, index + 1])
-        self._ledger.give_back(assignment, rest, f"their executor died ({what})")
-
     # --- taking back ---------------------------------------------------------------------------
 
-    def _take_back(self, message: TakeBack, now: float) -> None:
+    def _take_back(self, message: TakeBack) -> None:
         begun = self._ledger.begin_taking(message)
         if begun is None:
             return
         taking, assignment = begun
         for slot in self.slots:
             for piece in slot.pieces():
-                if piece.assignment is assignment and runs_.intersect(
-                    message.runs, piece.at, piece.stop
-                ):
+                if piece.covers(assignment, message.runs, piece.at):
                     taking.waits.add(piece.number)
                     if piece is slot.running:
                         self._dispatcher.cut(slot)
                     else:
                         piece.is_disputed = True
                         self._effects.append(Revoke(slot.executor, piece.number))
-        if assignment.fetches and not assignment.queued:
+        if assignment.fetches and not assignment.queued and not assignment.awaiting:
             self._plan.abandon(assignment)
+        if assignment.pulls and not assignment.queued:
+            self._desk.abandon(assignment)
         self._ledger.answer()
-        self._dispatcher.dispatch(now)
 
     def _restart_all(self, request: int) -> None:
         self._restarts.append(request)
         self._ledger.clear()
         self._plan.clear()
+        self._desk.clear()
         self._groups.clear()
         self._dispatcher.clear()
         self.store.clear()
         self._sweep()
         for slot in self.slots:
             self._dispatcher.kill(slot)
-
-
-def _describe_death(name: str, index: int, what: str, death: Death, worker: str) -> Failure:
-    text = f"task {index} of {name!r} ended its executor process on {worker}: {what}"
-    if death.oom:
-        text += "; the system had run out of memory"
-    if death.log:
-        text += f"; its last words: {death.log[-1][:300]}"
-    failure: Failure = {"kind": "crashed", "text": text, "worker": worker, "oom": death.oom}
-    failure["log"] = death.log
-    if death.exit_code is not None:
-        failure["exit_code"] = death.exit_code
-    if death.signal is not None:
-        failure["signal"] = death.signal
-    return failure

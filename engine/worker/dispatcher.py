@@ -10,20 +10,26 @@ from __future__ import annotations
 
 from collections import deque
 
+from ..ids import GroupId
 from ..messages import Runs
 from ..resources import Grant, Offer
 from . import runs as runs_
-from .assignments import Assignment, Needs
+from .assignments import Assignment, Needs, pick_length
 from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
 from .limited import Limited
-from .slots import Piece, Slot
+from .shards import ShardDesk
+from .slots import Link, Piece, Slot
 from .store import Store, StoredBlock
+from .waiting import Waiting
 
 CUT_AFTER_S = 0.025
 """A piece that has run this long is cut short if another executor has nothing to do."""
+
+MAX_LINKS = 64
+"""Tasks that follow a task in the same piece, at most."""
 
 
 class Dispatcher:
@@ -34,15 +40,18 @@ class Dispatcher:
         slots: int,
         groups: Groups,
         store: Store,
+        desk: ShardDesk,
         ledger: Ledger,
         effects: list[Effect],
         offer: Offer,
     ) -> None:
         self.slots: dict[int, Slot] = {}
+        self._desk = desk
         self._groups = groups
         self._store = store
         self._ledger = ledger
         self._effects = effects
+        self.waiting = Waiting(store)
         self._ready: deque[Assignment] = deque()
         self._limited = Limited(offer)
         self._pieces = 0
@@ -71,27 +80,45 @@ class Dispatcher:
         """Forget all work."""
         self._ready.clear()
         self._limited.clear()
+        self.waiting.clear()
         for slot in self.slots.values():
             slot.running = slot.queued = None
 
     # --- feeding -------------------------------------------------------------------------------
 
     def add(self, assignment: Assignment) -> None:
-        """An assignment has all its inputs here."""
+        """An assignment has all inputs here, but those that are being computed here."""
+        if not assignment.is_merge:
+            self.waiting.admit(assignment)
+        if assignment.queued:
+            self._enqueue(assignment)
+
+    def _enqueue(self, assignment: Assignment) -> None:
         if assignment.group.is_limited:
             self._limited.add(assignment)
         else:
+            assignment.is_ready = True
             self._ready.append(assignment)
+
+    def on_stored(self, group: GroupId, start: int, stop: int) -> None:
+        """Results have come to be here: what waited for them is next, so that they can go soon."""
+        for assignment, runs in self.waiting.on_stored(group, start, stop):
+            assignment.put_back(runs)
+            self._push(assignment)
 
     def put_back(self, assignment: Assignment, runs: Runs) -> None:
         """Tasks were not begun after all: queue them again, unless they are being taken back."""
         runs = self._ledger.collect(assignment, runs)
         if runs:
             assignment.put_back(runs)
-            if assignment.group.is_limited:
-                self._limited.add(assignment)
-            elif assignment not in self._ready:
-                self._ready.appendleft(assignment)
+            self._push(assignment)
+
+    def _push(self, assignment: Assignment) -> None:
+        if assignment.group.is_limited:
+            self._limited.add(assignment)
+        elif not assignment.is_ready:
+            assignment.is_ready = True
+            self._ready.appendleft(assignment)
 
     def dispatch(self, now: float) -> None:
         """Give every executor a piece to run and one to run next, as far as there is work."""
@@ -104,6 +131,7 @@ class Dispatcher:
         while self._ready:
             assignment = self._ready[0]
             if not assignment.queued:
+                assignment.is_ready = False
                 self._ready.popleft()
                 continue
             slot = self._pick_slot()
@@ -125,31 +153,99 @@ class Dispatcher:
         self, assignment: Assignment, slot: Slot, now: float, grant: Grant | None = None
     ) -> Piece | None:
         group = assignment.group
-        start, stop = assignment.take(group.pick_length(assignment.queued, len(self.slots)))
+        links = self._find_links(assignment)
+        groups = [group, *(link.assignment.group for link in links)]
+        length = pick_length(groups, assignment.queued, len(self.slots))
+        start, stop = assignment.take(self.waiting.limit(assignment, links, length))
+        begun = stop
+        if group.kind == "graph" and assignment.awaiting:
+            length = pick_length(groups, stop - start + len(assignment.awaiting), 1)
+            stop = self.waiting.lengthen(assignment, start, stop, length)
         if self._groups.find(group.group) is not group:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
             return None
-        needs = assignment.needs(start, stop)
-        lost = self.find_lost(needs)
-        if lost:
-            missing = rows_of(lost, self._ledger.worker)
+        own = [start, stop] if stop > begun else []
+        missing, found = self._find_inputs(assignment, start, stop, own)
+        if missing:
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
             return None
+        self.waiting.take(links, start, stop)
+        blocks = dict.fromkeys(found)
+        taken = {group.group}
+        for link in links:
+            more = link.assignment.needs(start + link.shift, stop + link.shift)
+            new = {number: runs for number, runs in more.items() if number not in taken}
+            blocks.update(dict.fromkeys(self._find_blocks(new)))
+            taken = {link.assignment.group.group}
         self._pieces += 1
-        piece = Piece(self._pieces, assignment, start, stop, now)
-        definition = slot.define(group, self._groups.blobs)
-        if definition is not None:
-            self._effects.append(definition)
-        frame = slot.compose(piece, self._find_blocks(needs), group.get_chunk)
+        piece = Piece(self._pieces, assignment, start, stop, now, links)
+        piece.is_chained = stop > begun
+        for each in groups:
+            definition = slot.define(each, self._groups.blobs)
+            if definition is not None:
+                self._effects.append(definition)
+        frame = slot.compose(piece, list(blocks))
         if grant:
             frame.header["resources"] = grant
+        frame.header["spill"] = self._store.is_over
         self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:
             slot.queued = piece
         return piece
+
+    def _find_links(self, assignment: Assignment) -> list[Link]:
+        """Return what can follow the next tasks of an assignment in the same piece."""
+        links: list[Link] = []
+        last = Link(assignment, 0)
+        start, _ = assignment.queue[0]
+        while len(links) < MAX_LINKS:
+            found = self.waiting.find_follower(last, start)
+            if found is None or self._groups.find(found.assignment.group.group) is None:
+                break
+            links.append(found)
+            last = found
+        return links
+
+    def put_back_piece(self, piece: Piece, start: int, stop: int) -> None:
+        """Tasks of a piece were not begun after all, and what follows them neither."""
+        for assignment, shift in piece.links:
+            self.wait_again(assignment, [start + shift, stop + shift])
+        if piece.is_chained:
+            self.wait_again(piece.assignment, [start, stop])
+        else:
+            self.put_back(piece.assignment, [start, stop])
+
+    def wait_again(self, assignment: Assignment, runs: Runs) -> None:
+        """Tasks that were to follow others wait for their inputs if they are not here, unless they
+        are being taken back.
+        """
+        runs = self.waiting.put_back(assignment, self._ledger.collect(assignment, runs))
+        if runs:
+            assignment.put_back(runs)
+            self._push(assignment)
+
+    def _find_inputs(
+        self, assignment: Assignment, start: int, stop: int, own: Runs
+    ) -> tuple[list[list[int]], list[StoredBlock]]:
+        """Return what is missing of the inputs of tasks `[start, stop)`, as `SpanReturned` has it,
+        and the blocks that they are in if nothing is. `own`: tasks of the group that are in the
+        same piece."""
+        if assignment.is_merge:
+            lost = self._desk.missing(assignment, start, stop)
+            if lost:
+                return self._desk.blame(assignment, lost), []
+            return [], self._desk.find(assignment, start, stop)
+        needs = assignment.needs(start, stop)
+        if own:
+            group = assignment.group.group
+            needs[group] = runs_.split(needs[group], own)[1]
+        gone = self.find_lost(needs)
+        if gone:
+            return rows_of(gone, self._ledger.worker), []
+        return [], self._find_blocks(needs)
 
     def find_lost(self, needs: Needs) -> Needs:
         """Return those of the needed results that are not in the store."""
@@ -166,6 +262,14 @@ class Dispatcher:
             )
         )
 
+    def has_backlog(self, seconds: float) -> bool:
+        """Tell whether every executor is busy, with a piece to follow, and at least so much work
+        for each of them waits behind."""
+        if any(slot.running is None or slot.queued is None for slot in self.slots.values()):
+            return False
+        waiting_s = sum(a.queued * (a.group.mean_s or 0.0) for a in self._ready)
+        return waiting_s >= seconds * len(self.slots)
+
     # --- an even load --------------------------------------------------------------------------
 
     def _idle(self) -> int:
@@ -173,8 +277,9 @@ class Dispatcher:
 
     def _steal(self) -> None:
         """A piece waits behind another while an executor has nothing to do: try to get it back."""
-        idle = self._idle()
-        for slot in self.slots.values():
+        waiting = [slot for slot in self.slots.values() if slot.queued is not None]
+        idle = self._idle() if waiting else 0
+        for slot in waiting:
             if not idle:
                 return
             queued = slot.queued
@@ -196,7 +301,7 @@ class Dispatcher:
                 else:
                     slot.queued = None
                 self._limited.on_taken(slot, piece)
-                self.put_back(piece.assignment, [piece.start, piece.stop])
+                self.put_back_piece(piece, piece.start, piece.stop)
                 self._ledger.settle(number)
 
     def promote(self, slot: Slot, now: float) -> None:
@@ -220,9 +325,7 @@ class Dispatcher:
                 self.cut(slot)
 
     def _cuttable(self) -> list[Slot]:
-        if not self._idle():
-            return []
-        return [
+        found = [
             slot
             for slot in self.slots.values()
             if slot.running is not None
@@ -230,6 +333,7 @@ class Dispatcher:
             and not slot.running.is_disputed
             and slot.running.stop - slot.running.at > 1
         ]
+        return found if found and self._idle() else []
 
     def cut(self, slot: Slot) -> None:
         """Have the running piece begin no more tasks."""
@@ -247,16 +351,16 @@ class Dispatcher:
         if slot is None or piece is None or piece.number != number or page_piece != number:
             return  # over (its report came, or is on its way), or it stops before its first task
         begun = min(max(page_index, piece.at), piece.stop - 1)
-        rest = [begun + 1, piece.stop]
-        piece.stop = begun + 1
+        end, piece.stop = piece.stop, begun + 1
         if begun == piece.at:
             piece.assignment.group.learn_slow(now - piece.began)
-        if rest[0] < rest[1]:
-            self.put_back(piece.assignment, rest)
+        if piece.stop < end:
+            self.put_back_piece(piece, piece.stop, end)
         for taking in self._ledger.takings:
             if number not in taking.waits:
                 continue
-            if taking.message.kill and runs_.intersect(taking.message.runs, begun, begun + 1):
+            taken = self._ledger.assignments.get(taking.message.assignment)
+            if taking.message.kill and taken and piece.covers(taken, taking.message.runs, begun):
                 self.kill(slot)  # it waits for the death
             else:
                 taking.waits.discard(number)

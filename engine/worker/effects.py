@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ..executor.values import Part
 from ..ids import GroupId, PeerId
+from ..messages import Runs
 
 
 @dataclass(slots=True)
@@ -76,10 +77,57 @@ class Fetch:
 
 
 @dataclass(slots=True)
+class FetchShards:
+    """Get the shards of outputs `[start, stop)` of the splits in `runs` from another worker, as far
+    as it has them. Answer: `on_shards`, with nothing if it cannot be reached."""
+
+    number: int
+    worker: PeerId
+    address: str
+    group: GroupId
+    runs: Runs
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class PushShards:
+    """Send a worker the shards of outputs `[start, stop)` of a split in the store, with others for
+    it, when there is time. No answer."""
+
+    address: str
+    group: GroupId
+    split: int
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Spill:
+    """Move a block of the store to disk. Answer: `on_spilled`."""
+
+    number: int
+    path: str | None
+    parts: list[Part]
+
+
+@dataclass(slots=True)
 class Unlink:
     """Remove files of the store folder."""
 
     paths: list[str]
 
 
-Effect: TypeAlias = SendFrame | Revoke | Cut | ReadPage | Kill | Spawn | Fetch | Unlink
+Effect: TypeAlias = (
+    SendFrame
+    | Revoke
+    | Cut
+    | ReadPage
+    | Kill
+    | Spawn
+    | Fetch
+    | FetchShards
+    | PushShards
+    | Spill
+    | Unlink
+)

@@ -25,8 +25,9 @@ from ..executor.loop import Settings
 from ..executor.values import Part
 from . import limits
 from .channel import Channel
-from .core import Death
+from .death import Death
 from .logs import Logs
+from .storefolder import StoreFolder
 
 logger = logging.getLogger("cellspan.worker")
 
@@ -51,11 +52,12 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(slots=True)
 class Listeners:
-    """Whom the executors' news goes to."""
+    """Whom the executors' news goes to. `on_read`: all that came at once was told."""
 
     on_ready: Callable[[int], None]
     on_report: Callable[[int, dict[str, Any], list[Part]], None]
     on_died: Callable[[int, Death], None]
+    on_read: Callable[[], None]
 
 
 class _Executor:
@@ -79,14 +81,14 @@ class Executors:
         name: str,
         interpreter: str,
         cwd: str,
-        store: str,
+        folder: StoreFolder,
         logs: Logs,
         listeners: Listeners,
     ) -> None:
         self._name = name
         self._interpreter = interpreter
         self._cwd = cwd
-        self._store = store
+        self._folder = folder
         self._logs = logs
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
@@ -170,12 +172,16 @@ class Executors:
     def _spawn_now(self, number: int) -> None:
         self._delayed.pop(number, None)
         channel = Channel(
-            self._loop, self._store, lambda header, buffers: self._on_frame(number, header, buffers)
+            self._loop,
+            self._folder.path,
+            lambda header, buffers: self._on_frame(number, header, buffers),
+            self._listeners.on_read,
         )
         sock, page, tokens, lifeline = channel.child_fds
         settings = Settings(
-            f"{self._name}/{number}", f"x{number}", sock, page, tokens, lifeline, self._store
-        )
+            f"{self._name}/{number}", f"x{number}", sock, page, tokens, lifeline,
+            self._folder.path, self._folder.spill,
+        )  # fmt: skip
         outputs = os.pipe(), os.pipe()
         command = [self._interpreter, "-c", _BOOTSTRAP, _FOLDER, json.dumps(asdict(settings))]
         try:

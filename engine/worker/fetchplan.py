@@ -6,7 +6,6 @@ moves the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from ..ids import GroupId, PeerId
@@ -102,8 +101,4 @@ def missing_of(store: Store, group: GroupId, runs: Runs) -> Runs:
 
 def rows_of(needs: Needs, worker: PeerId) -> list[list[int]]:
     """Return needs as rows ``[group, index, worker]``: what `SpanReturned.missing` lists."""
-    return [[group, i, worker] for group, runs in needs.items() for i in _indices(runs)]
-
-
-def _indices(runs: Runs) -> Iterable[int]:
-    return (i for a, b in runs_.pairs(runs) for i in range(a, b))
+    return [[group, i, worker] for group, runs in needs.items() for i in runs_.indices(runs)]

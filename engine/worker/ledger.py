@@ -23,6 +23,7 @@ from . import runs as runs_
 from .assignments import Assignment
 from .outbox import Outbox
 from .store import StoredBlock
+from .waiting import Expected
 
 
 @dataclass(slots=True)
@@ -43,20 +44,27 @@ class Ledger:
         """Our own number: named where inputs are missing here."""
         self.assignments: dict[AssignmentId, Assignment] = {}
         self.takings: list[Taking] = []
-        self._outbox = Outbox()
+        self.expected = Expected()
+        self.outbox = Outbox()
 
     def take_sends(self) -> list[Message]:
         """Return the messages for the scheduler since the last call."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     def tell(self, message: Message) -> None:
         """Send the scheduler something that is no report on a task."""
-        self._outbox.add(message)
+        self.outbox.add(message)
 
     def clear(self) -> None:
         """Forget all assignments: nothing of them is reported any more."""
         self.assignments.clear()
         self.takings.clear()
+        self.expected.clear()
+
+    def add(self, assignment: Assignment) -> None:
+        """An assignment came."""
+        self.assignments[assignment.assignment] = assignment
+        self.expected.add(assignment.group.group, assignment.start, assignment.stop)
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -68,16 +76,26 @@ class Ledger:
         is_small = block.path is None and block.nbytes <= INLINE_LIMIT_BYTES * (stop - start)
         blocks = [block.to_block()] if assignment.inline and is_small else None
         number, group = assignment.assignment, assignment.group.group
-        self._outbox.add_done(
-            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks)
+        self.outbox.add_done(
+            SpanDone(number, group, start, stop, block.nbytes, seconds, times, blocks),
+            patient=assignment.patient,
         )
-        self._close(assignment, stop - start)
+        self._close(assignment, [start, stop])
+
+    def passed(
+        self, assignment: Assignment, start: int, stop: int, seconds: float, times: list[int]
+    ) -> None:
+        """Tasks are done whose results went on from hand to hand, and are not kept."""
+        number, group = assignment.assignment, assignment.group.group
+        done = SpanDone(number, group, start, stop, 0, seconds, times, None, True)
+        self.outbox.add_done(done)
+        self._close(assignment, [start, stop])
 
     def fail(self, assignment: Assignment, index: int, seconds: float, failure: Failure) -> None:
         """A task has failed."""
         group = assignment.group.group
-        self._outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
-        self._close(assignment, 1)
+        self.outbox.add(TaskFailed(assignment.assignment, group, index, seconds, failure))
+        self._close(assignment, [index, index + 1])
 
     def fail_all(self, assignment: Assignment, runs: Runs, failure: Failure) -> None:
         """Tasks have failed, all for the same reason."""
@@ -100,11 +118,12 @@ class Ledger:
     ) -> None:
         if runs:
             group = assignment.group.group
-            self._outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
-            self._close(assignment, runs_.count(runs))
+            self.outbox.add(SpanReturned(assignment.assignment, group, runs, reason, missing))
+            self._close(assignment, runs)
 
-    def _close(self, assignment: Assignment, count: int) -> None:
-        assignment.open -= count
+    def _close(self, assignment: Assignment, runs: Runs) -> None:
+        assignment.open -= runs_.count(runs)
+        self.expected.remove(assignment.group.group, runs)
         assert assignment.open >= 0, assignment.assignment
         if not assignment.open:
             del self.assignments[assignment.assignment]
@@ -117,11 +136,11 @@ class Ledger:
         assignment = self.assignments.get(message.assignment)
         if assignment is None:
             # late by a race: all of it was reported before the message came
-            self._outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
+            self.outbox.add(SpanReturned(message.assignment, 0, [], "nothing was left"))
             return None
         taking = Taking(message, assignment.group.group)
         self.takings.append(taking)
-        taking.collected += runs_.pairs(assignment.drop_queued(message.runs))
+        taking.collected += runs_.pairs(assignment.drop_unbegun(message.runs))
         return taking, assignment
 
     def collect(self, assignment: Assignment, runs: Runs) -> Runs:
@@ -153,8 +172,8 @@ class Ledger:
             self.takings.remove(taking)
             message = taking.message
             runs = runs_.normalize(taking.collected)
-            self._outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
+            self.outbox.add(SpanReturned(message.assignment, taking.group, runs, "taken back"))
             assignment = self.assignments.get(message.assignment)
             if assignment is not None:
                 assignment.unwanted += runs_.pairs(message.runs)
-                self._close(assignment, runs_.count(runs))
+                self._close(assignment, runs)

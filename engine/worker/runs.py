@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from pyroaring import BitMap
+
 from ..messages import Runs
 
 
@@ -39,6 +41,11 @@ def of_indices(indices: Iterable[int]) -> Runs:
     return normalize((index, index + 1) for index in set(indices))
 
 
+def indices(runs: Sequence[int]) -> Iterator[int]:
+    """Give the indices one by one."""
+    return (i for a, b in pairs(runs) for i in range(a, b))
+
+
 def intersect(runs: Sequence[int], start: int, stop: int) -> Runs:
     """Return the part of runs that lies in `[start, stop)`."""
     return [
@@ -63,3 +70,27 @@ def split(runs: Sequence[int], chosen: Sequence[int]) -> tuple[Runs, Runs]:
         if position < stop:
             outside += position, stop
     return inside, outside
+
+
+def to_set(runs: Sequence[int]) -> BitMap:
+    """Return runs as a set."""
+    found = BitMap()
+    for start, stop in pairs(runs):
+        found.add_range(start, stop)
+    return found
+
+
+def of_set(tasks: BitMap) -> Runs:
+    """Return a set as runs."""
+    if not tasks:
+        return []
+    low, high = tasks.min(), tasks.max() + 1
+    if high - low == len(tasks):
+        return [low, high]
+    gaps = tasks.flip(low, high)  # what lies in between: each run ends at the next of them
+    last, runs, start = gaps.max(), [], low
+    while start < last:
+        stop = gaps.next_set_bit(start)
+        runs += [start, stop]
+        start = tasks.next_set_bit(stop)
+    return [*runs, start, high]

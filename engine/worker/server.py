@@ -27,23 +27,49 @@ from ..messages import (
     EndWorker,
     GetLogs,
     GetResults,
+    GetShards,
     Heartbeat,
     Hello,
     LogsGiven,
     Message,
     PutResults,
+    PutShards,
     ResultsKept,
     ResultsSent,
     Turned,
     Welcome,
 )
-from ..transport import Connection, Credentials, Listener, connect, listen
+from ..transport import (
+    Connection,
+    Credentials,
+    Listener,
+    calm_garbage_collector,
+    connect,
+    is_turn_over,
+    listen,
+)
 from .config import WorkerConfig
-from .core import Death, WorkerCore
-from .effects import Cut, Fetch, Kill, ReadPage, Revoke, SendFrame, Spawn, Unlink
+from .core import WorkerCore
+from .death import Death
+from .effects import (
+    Cut,
+    Fetch,
+    FetchShards,
+    Kill,
+    PushShards,
+    ReadPage,
+    Revoke,
+    SendFrame,
+    Spawn,
+    Spill,
+    Unlink,
+)
 from .executors import Executors, Listeners
 from .fetch import BlockWriter, Fetcher
 from .logs import Logs
+from .parcels import Pusher, collect
+from .runs import pairs
+from .spilling import Spiller, unlink
 from .stats import Usage
 from .store import Store
 from .storefolder import StoreFolder, make_store_folder
@@ -68,7 +94,11 @@ class WorkerServer:
         self._loop = asyncio.get_running_loop()
         self._folder = folder
         limit = int(config.memory_limit_bytes * STORE_SHARE)
-        store = Store(min(limit, folder.limit_bytes) if folder.in_memory else folder.limit_bytes)
+        store = Store(
+            min(limit, folder.limit_bytes) if folder.in_memory else folder.limit_bytes,
+            folder.spill_limit_bytes,
+            folder.spill,
+        )
         self._resources = config.find_resources()
         self.core = WorkerCore(0, config.name, config.cores, store, self._resources)
         self._logs = Logs(config.name)
@@ -76,13 +106,15 @@ class WorkerServer:
             config.name,
             config.interpreter,
             config.cwd,
-            folder.path,
+            folder,
             self._logs,
-            Listeners(self._on_ready, self._on_report, self._on_died),
+            Listeners(self._on_ready, self._on_report, self._on_died, self._end_turn),
         )
         self._credentials: Credentials | None = config.read_credentials()
-        self._writer = BlockWriter(folder.path)
+        self._writer = BlockWriter(folder.path, folder.spill, lambda: store.is_over)
         self._fetcher = Fetcher(partial(self._hello, "peer"), self._credentials, self._writer)
+        self._pusher = Pusher(self._fetcher, store)
+        self._spiller = Spiller(self.core, folder.spill)
         self._usage = Usage(config.cores)
         self._scheduler: Connection | None = None
         self._listener: Listener | None = None
@@ -120,6 +152,7 @@ class WorkerServer:
         for task in list(self._tasks):
             task.cancel()
         self._executors.close()
+        self._pusher.close()
         self._fetcher.close()
         if self._listener is not None:
             self._listener.close()
@@ -164,7 +197,8 @@ class WorkerServer:
                 case GetLogs():
                     self._send(LogsGiven(message.request, self._logs.read(message.lines)))
                 case _:
-                    self.core.handle(message, self._loop.time())
+                    self.core.handle(message)
+        self.core.dispatch(self._loop.time())
         self._perform()
 
     def _on_scheduler_lost(self, error: Exception | None) -> None:
@@ -186,6 +220,7 @@ class WorkerServer:
                 memory + (self.core.store.nbytes if self._folder.in_memory else 0)
             ),
             "store_bytes": float(self.core.store.nbytes),
+            "disk_bytes": float(self.core.store.disk_nbytes),
             "executors": float(self._executors.ready_count),
             "running": float(self.core.running),
         }
@@ -200,10 +235,11 @@ class WorkerServer:
 
     def _turn(self) -> None:
         self._turn_is_due = False
-        for message in self.core.take_sends() if self._scheduler is not None else ():
-            self._send(message)
-        if self._scheduler is not None:
-            self._scheduler.flush()
+        scheduler = self._scheduler
+        if scheduler is not None:
+            sends = self.core.take_sends()
+            if sends and not scheduler.is_closing:  # else `_on_scheduler_lost` is on its way
+                scheduler.send_now(sends)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -216,7 +252,19 @@ class WorkerServer:
         self.core.on_timer(self._loop.time())
         self._perform()
 
+    def _end_turn(self) -> None:
+        """Have the messages leave, now if nothing else is to happen in this turn of the loop."""
+        if is_turn_over(self._loop):
+            self._turn()
+        else:
+            self._turn_soon()
+
     def _perform(self) -> None:
+        """Carry out what the core wants done, and end the turn."""
+        self._carry_out()
+        self._end_turn()
+
+    def _carry_out(self) -> None:
         """Carry out what the core wants done, until it wants nothing more."""
         while effects := self.core.take_effects():
             for effect in effects:
@@ -240,9 +288,14 @@ class WorkerServer:
                         self._executors.spawn(effect.executor)
                     case Fetch():
                         self._run(self._fetch(effect))
+                    case FetchShards():
+                        self._run(self._fetch_shards(effect))
+                    case PushShards():
+                        self._pusher.add(effect)
+                    case Spill():
+                        self._run(self._spill(effect))
                     case Unlink():
-                        _unlink(effect.paths)
-        self._turn_soon()
+                        unlink(effect.paths)
 
     def _revoke(self, effect: Revoke) -> None:
         taken = self._executors.take_tokens(effect.executor)
@@ -273,7 +326,7 @@ class WorkerServer:
 
     def _on_report(self, executor: int, header: dict[str, Any], buffers: list[Part]) -> None:
         self.core.on_report(executor, header, buffers, self._loop.time())
-        self._perform()
+        self._carry_out()  # and `_end_turn` when all reports of this arrival are in
 
     def _on_died(self, executor: int, death: Death) -> None:
         logger.warning("executor %d has ended: %s", executor, death.signal or death.exit_code)
@@ -299,6 +352,10 @@ class WorkerServer:
                     connection.send(self._get_results(message, connection.is_local))
                 case PutResults():
                     self._run(self._put_results(message, connection))
+                case GetShards():
+                    connection.send(self._get_shards(message, connection.is_local))
+                case PutShards():
+                    self._run(self._put_shards(message, connection))
                 case _:
                     raise PeerError(f"a worker's data address takes no {type(message).__name__}")
 
@@ -337,11 +394,38 @@ class WorkerServer:
             self.core.on_fetched(fetch.number, blocks, self._loop.time())
         self._perform()
 
+    def _get_shards(self, message: GetShards, is_local: bool) -> ResultsSent:
+        splits = (i for a, b in pairs(message.runs) for i in range(a, b))
+        start, stop, files = message.start, message.stop, message.files and is_local
+        blocks, named = collect(self.core.store, message.group, splits, start, stop, files)
+        return ResultsSent(message.request, blocks, named)
 
-def _unlink(paths: list[str]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    async def _put_shards(self, message: PutShards, connection: Connection) -> None:
+        error: str | None
+        files = message.files if connection.is_local else []
+        try:
+            parcels = await self._writer.take_shards(
+                message.group, message.start, message.stop, message.blocks, files
+            )
+            error = self.core.put_shards(parcels)
+            self._perform()
+        except OSError as failure:  # it will be asked for, in case
+            error = f"no room for shards on {self.config.name}: {failure}"
+        with contextlib.suppress(ConnectionClosed):
+            connection.send(ResultsKept(message.request, error))
+
+    async def _fetch_shards(self, fetch: FetchShards) -> None:
+        try:
+            parcels = await self._fetcher.fetch_shards(fetch)
+        except (CellspanError, OSError) as error:
+            logger.warning("shards could not be fetched from %s: %s", fetch.address, error)
+            parcels = []
+        self.core.on_shards(fetch.number, parcels, self._loop.time())
+        self._perform()
+
+    async def _spill(self, effect: Spill) -> None:
+        await self._spiller.move(effect)
+        self._perform()
 
 
 def _version() -> str:
@@ -357,6 +441,7 @@ async def _serve(config: WorkerConfig, folder: StoreFolder) -> str:
         loop.add_signal_handler(number, server.end, f"{number.name} came")
     try:
         await server.start()
+        calm_garbage_collector()
         return await server.ended
     finally:
         await server.close()

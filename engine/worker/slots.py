@@ -7,12 +7,12 @@ drops. At most one piece runs and one is queued behind it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..executor.values import Part, nbytes_of, unpack
 from ..ids import Digest, GroupId
-from ..messages import Blob
+from ..messages import Blob, Runs
+from . import runs as runs_
 from .assignments import Assignment, WorkGroup
 from .effects import SendFrame
 from .store import StoredBlock
@@ -22,16 +22,35 @@ KNOWN_COUNT = 4096
 """Chunks and blocks that an executor keeps at most: bytes that were sent, and number."""
 
 
-class Piece:
-    """A stretch of an assignment on one executor. `at`: tasks before it were reported. `began`:
-    when it was (as far as the worker can know) begun; meaningless while it is queued.
-    `is_disputed`: we have tried to get it, or its rest, back."""
+class Link(NamedTuple):
+    """Tasks that follow those of a piece, one each: task `i` of the piece is followed by task
+    `i + shift` of an assignment of another group, which takes its result (or that of the link
+    before).
+    """
 
-    __slots__ = ("assignment", "at", "began", "is_disputed", "number", "start", "stop")
+    assignment: Assignment
+    shift: int
+
+
+class Piece:
+    """A stretch of an assignment on one executor, with the tasks of others that follow its tasks.
+    `at`: tasks before it were reported. `began`: when it was (as far as the worker can know) begun;
+    meaningless while it is queued. `is_disputed`: we have tried to get it, or its rest, back."""
+
+    __slots__ = (
+        "assignment", "at", "began", "is_chained", "is_disputed", "links", "number", "start", "stop"
+    )  # fmt: skip
 
     def __init__(
-        self, number: int, assignment: Assignment, start: int, stop: int, now: float
+        self,
+        number: int,
+        assignment: Assignment,
+        start: int,
+        stop: int,
+        now: float,
+        links: list[Link],
     ) -> None:
+        self.links = links
         self.number = number
         self.assignment = assignment
         self.start = start
@@ -39,6 +58,22 @@ class Piece:
         self.at = start
         self.began = now
         self.is_disputed = False
+        self.is_chained = False
+
+    def strands(self) -> list[Link]:
+        """Return its own assignment and those of its links, in the order in which they run."""
+        return [Link(self.assignment, 0), *self.links]
+
+    def keeps(self, at: int) -> bool:
+        """Return whether the results of a strand are kept; else they only go from hand to hand."""
+        return at == len(self.links) or not self.strands()[at].assignment.passing
+
+    def covers(self, assignment: Assignment, runs: Runs, at: int) -> bool:
+        """Return whether tasks of an assignment are in it, from `at` of its own on."""
+        return any(
+            strand is assignment and runs_.intersect(runs, at + shift, self.stop + shift)
+            for strand, shift in self.strands()
+        )
 
 
 class Slot:
@@ -96,26 +131,24 @@ class Slot:
             self._known_bytes -= self._known.pop(number)
         return [SendFrame(self.executor, {"do": "drop", "drop": gone}, [], 0)]
 
-    def compose(
-        self,
-        piece: Piece,
-        blocks: list[StoredBlock],
-        get_chunk: Callable[[int, int], tuple[int, Blob]],
-    ) -> SendFrame:
+    def compose(self, piece: Piece, blocks: list[StoredBlock]) -> SendFrame:
         """Return the frame that has the executor run a piece, with all that it lacks for it."""
-        assignment = piece.assignment
         things: list[list[Any]] = []
         buffers: list[Part] = []
         used: set[int] = set()
-        chunks: list[list[int]] = []
-        for position, chunk in assignment.chunks(piece.start, piece.stop):
-            number, blob = get_chunk(position, chunk)
-            chunks.append([position, chunk, number])
-            used.add(number)
-            if self._note(number, nbytes_of(blob)):
-                parts = unpack(blob)
-                things.append([number, 0, 0, 0, True, len(parts), None, []])
-                buffers += parts
+        rows: list[dict[str, Any]] = []
+        for assignment, shift in piece.strands():
+            chunks: list[list[int]] = []
+            group = assignment.group
+            for position, chunk in assignment.chunks(piece.start + shift, piece.stop + shift):
+                number, blob = group.get_chunk(position, chunk)
+                chunks.append([position, chunk, number])
+                used.add(number)
+                if self._note(number, nbytes_of(blob)):
+                    parts = unpack(blob)
+                    things.append([number, 0, 0, 0, True, len(parts), None, []])
+                    buffers += parts
+            rows.append({"group": group.group, "chunks": chunks})
         for block in blocks:
             used.add(block.number)
             if self._note(block.number, block.nbytes if block.path is None else 0):
@@ -125,17 +158,24 @@ class Slot:
         header: dict[str, Any] = {
             "do": "run",
             "piece": piece.number,
-            "group": assignment.group.group,
             "start": piece.start,
             "stop": piece.stop,
             "things": things,
             "drop": self._make_room(used),
-            "chunks": chunks,
             "blocks": [block.number for block in blocks],
+            **rows[0],
         }
-        if assignment.group.kind == "graph":
+        assignment = piece.assignment
+        if piece.links:
+            for at, row in enumerate(rows):
+                row["shift"] = piece.strands()[at].shift
+                row["keep"] = piece.keeps(at)
+            header["keep"] = rows[0]["keep"]
+            header["links"] = rows[1:]
+        elif assignment.group.kind == "graph":
             payload, header["lengths"] = assignment.payload(piece.start, piece.stop)
-            header["nested"] = bool(blocks)
+            header["nested"] = bool(blocks) or piece.is_chained
+            header["chained"] = piece.is_chained
             buffers.append(payload)
         return SendFrame(self.executor, header, buffers, piece.number)
 
@@ -172,4 +212,5 @@ def _describe(block: StoredBlock) -> list[Any]:
         count,
         block.path,
         block.places,
+        *([] if (shards := block.shards()) is None else [shards]),
     ]

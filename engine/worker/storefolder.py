@@ -1,6 +1,7 @@
-"""The folder in which a worker and its executors share large results.
+"""The folders in which a worker and its executors share large results.
 
-Law: mode 0700, in shared memory where there is room, on disk otherwise. The worker holds a lock
+Law: mode 0700, in shared memory where there is room, with another one on disk for what does not fit
+any more; all on disk otherwise. The worker holds a lock
 on a file in it as long as it lives; a folder whose lock can be had belongs to nobody and is
 removed by the next worker that starts (its own executors do it first, unless everything was
 killed at once).
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
+DISK = Path("/var/tmp")
+"""Where what does not fit in memory goes, unless TMPDIR names a place: other temporary folders are
+often in memory too."""
 NEEDED_BYTES = 256 << 20
 """Shared memory with less room than this (containers often have 64 MB) is not used."""
 SHARE = 0.9
@@ -29,19 +33,26 @@ _ABANDONED_S = 60.0
 
 @dataclass(slots=True)
 class StoreFolder:
-    """`limit_bytes`: what fits there when the worker starts. `lock`: an open file, to be kept."""
+    """`limit_bytes`: what fits there when the worker starts. `lock`: an open file, to be kept.
+    `spill`: the folder on disk beside one in shared memory, else empty."""
 
     path: str
     in_memory: bool
     limit_bytes: int
     lock: int
+    spill: str = ""
+    spill_limit_bytes: int = 0
+    spill_lock: int = -1
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.close(self.lock)
-        self.lock = -1
+        """Remove the folders with all that is in them."""
+        for path, lock in ((self.path, self.lock), (self.spill, self.spill_lock)):
+            if path:
+                shutil.rmtree(path, ignore_errors=True)
+            if lock >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(lock)
+        self.lock = self.spill_lock = -1
 
 
 def make_store_folder(memory_limit_bytes: int) -> StoreFolder:
@@ -55,8 +66,15 @@ def make_store_folder(memory_limit_bytes: int) -> StoreFolder:
     _sweep(base)
     path, lock = _make_locked(base)
     room = int(_free_bytes(base) * SHARE)
-    limit = min(memory_limit_bytes, room) if in_memory else room
-    return StoreFolder(str(path), in_memory, limit, lock)
+    if not in_memory:
+        return StoreFolder(str(path), False, room, lock)
+    folder = StoreFolder(str(path), True, min(memory_limit_bytes, room), lock)
+    disk = _choose_disk()
+    with contextlib.suppress(OSError):  # no disk to write to: then all is in memory
+        _sweep(disk)
+        spill, folder.spill_lock = _make_locked(disk)
+        folder.spill, folder.spill_limit_bytes = str(spill), int(_free_bytes(disk) * SHARE)
+    return folder
 
 
 def _make_locked(base: Path) -> tuple[Path, int]:
@@ -76,6 +94,12 @@ def _choose_base() -> tuple[Path, bool]:
     return Path(tempfile.gettempdir()), False
 
 
+def _choose_disk() -> Path:
+    if os.environ.get("TMPDIR") or not os.access(DISK, os.W_OK | os.X_OK):
+        return Path(tempfile.gettempdir())
+    return DISK
+
+
 def _free_bytes(path: Path) -> int:
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
@@ -83,7 +107,7 @@ def _free_bytes(path: Path) -> int:
 
 def sweep() -> None:
     """Remove the folders of workers of this user that are gone."""
-    for base in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+    for base in {SHARED_MEMORY, Path(tempfile.gettempdir()), _choose_disk()}:
         _sweep(base)
 
 

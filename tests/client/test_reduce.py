@@ -160,6 +160,7 @@ def test_a_tree_that_nobody_waits_for_is_let_go(client: Client, signals: Signals
     with pytest.raises(TaskCancelled):
         total.result(WAIT_S)
     del total
+    client.snapshot()  # the scheduler has heard of it: only now its inputs may come
     signals.give("go")
     assert client.gather(futures, timeout=WAIT_S) == [0, 1]
     gc.collect()

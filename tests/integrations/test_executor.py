@@ -225,6 +225,9 @@ def test_map_gives_results_in_order_and_ends_with_the_shortest(client: Client) -
         assert list(executor.map(square, range(5000))) == [x * x for x in range(5000)]
         assert list(executor.map(pow, [2, 3, 4], itertools.count(1), chunksize=2)) == [2, 9, 64]
         assert list(executor.map(operator.neg, (x for x in [1, 2]))) == [-1, -2]
+        assert list(executor.map(pow, range(4), (1, 2, 3))) == [0, 1, 8]
+        assert list(executor.map(pow, iter([1, 2]), [1, 2, 3])) == [1, 4]
+        assert list(executor.map(pow, {2: 0, 3: 0}, itertools.repeat(3))) == [8, 27]
         assert list(executor.map(square)) == []  # type: ignore[call-arg]
         assert list(executor.map(square, [])) == []
 

@@ -23,11 +23,11 @@ CLIENT, OTHER_CLIENT, WORKER, OTHER_WORKER = 1, 2, 11, 12
 
 class Driver:
     """A validated core with two clients and one worker (or none). Every message of the core must be
-    taken.
+    taken. Consumers are not sent along with their producers unless a test sets `along_s`.
     """
 
     def __init__(self, workers: int = 1, slots: int = 2, **limits: Any) -> None:
-        self.core = SchedulerCore(Limits(**limits), validate=True)
+        self.core = SchedulerCore(Limits(**{"along_s": 0.0, **limits}), validate=True)
         self.now = 100.0
         self.serial = 0
         self.core.add_client(CLIENT, {"name": "ada"}, self.now)
@@ -71,6 +71,15 @@ class Driver:
         self.serial += 1
         group = make_group_id(CLIENT, self.serial)
         wire = make_fold(source, offset, count, fanin, FUNCTION if initial else None)
+        blobs = {FUNCTION: b"function"}
+        self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", wire, blobs, options, False))
+        return group
+
+    def exchange(self, source: int, offset: int, count: int, outputs: int, **options: int) -> int:
+        """Submit an exchange over results of a group; return its number."""
+        self.serial += 1
+        group = make_group_id(CLIENT, self.serial)
+        wire = make_exchange(source, offset, count, outputs)
         blobs = {FUNCTION: b"function"}
         self.say(CLIENT, SubmitGroup(group, f"g{self.serial}", wire, blobs, options, False))
         return group
@@ -177,6 +186,14 @@ def make_fold(
     return {
         "kind": "fold", "n": n, "function": FUNCTION, "initial": initial, "group": group,
         "offset": offset, "count": count, "fanin": fanin,
+    }  # fmt: skip
+
+
+def make_exchange(group: int, offset: int, count: int, outputs: int) -> dict[str, Any]:
+    """Return the wire form of an exchange."""
+    return {
+        "kind": "exchange", "n": count + outputs, "split": FUNCTION, "function": FUNCTION,
+        "group": group, "offset": offset, "count": count, "outputs": outputs,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from cellspan.engine.ids import make_group_id
 from cellspan.engine.messages import ExtendGroup, Message, RunSpan, SpanDone, SubmitGroup, TasksDone
 from cellspan.engine.scheduler.core import SchedulerCore
 
-from .driver import CLIENT, FUNCTION, WORKER, ints, make_fold
+from .driver import CLIENT, FUNCTION, WORKER, ints, make_exchange, make_fold
 
 BLOBS = {FUNCTION: b"function"}
 
@@ -56,6 +56,20 @@ def test_memory_of_a_pending_tree_is_flat() -> None:
 
     source = make_group_id(CLIENT, 1)
     small, large = (kept(n, make_fold(source, 0, n, 8)) for n in (10_000, 10_000_000))
+    assert large < small + 10_000 and large < 20_000
+
+
+def test_memory_of_a_pending_exchange_is_flat() -> None:
+    """A million times the shards, a thousand times the tasks: no more bytes."""
+
+    def kept(n: int) -> int:
+        core = make_core()
+        core.handle(CLIENT, make_map(n), 0.0)
+        layer = make_exchange(make_group_id(CLIENT, 1), 0, n, n)
+        message = SubmitGroup(make_group_id(CLIENT, 2), "exchange", layer, dict(BLOBS), {}, False)
+        return measure(lambda: core.handle(CLIENT, message, 0.0))
+
+    small, large = kept(10_000), kept(10_000_000)
     assert large < small + 10_000 and large < 20_000
 
 

@@ -49,7 +49,7 @@ def test_a_map_goes_out_and_comes_back() -> None:
     layer = {"kind": "each", "n": 2, "function": FUNCTION, "args": [["range", 0, 1]], "names": []}
     d.expect(
         (WORKER, DefineGroup(group, "g1", layer, {FUNCTION: b"function"})),
-        (WORKER, RunSpan(1, group, 0, 2, inline=False)),
+        (WORKER, RunSpan(1, group, 0, 2, inline=False, patient=True)),
     )
     d.say(WORKER, SpanDone(1, group, 0, 2, 16, 2e-3, [40, 2], None))
     d.expect((CLIENT, TasksDone(group, 0, 2, WORKER, None)))
@@ -333,7 +333,7 @@ def test_a_bad_group_is_refused_and_leaves_nothing() -> None:
     assert not d.core.ledger.groups and not d.core.ledger.blobs
     group = d.each(2, retries=-1)
     (refusal,) = d.expect_kinds((CLIENT, GroupRefused))
-    assert "retries is -1" in refusal.text
+    assert "retries is not negative, but -1" in refusal.text
 
 
 def test_what_is_sent_again_changes_nothing() -> None:
@@ -508,3 +508,13 @@ def test_large_inputs_are_waited_for_rather_than_moved() -> None:
     spans = d.spans()
     where = {span.group: d.peer_of(span) for span in spans}
     assert where[second] == WORKER
+
+
+def test_reports_may_be_held_only_where_nobody_waits() -> None:
+    d = Driver()
+    d.each(1, ["range", 0, 1])
+    _, alone = d.expect_after_place((WORKER, DefineGroup), (WORKER, RunSpan))
+    d.each(1, ["range", 0, 1], wanted=True)
+    _, wanted = d.expect_after_place((WORKER, DefineGroup), (WORKER, RunSpan))
+    assert isinstance(alone, RunSpan) and alone.patient
+    assert isinstance(wanted, RunSpan) and wanted.inline and not wanted.patient

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from cellspan.engine.errors import PeerError
+from cellspan.engine.scheduler.exchange import Exchange
 from cellspan.engine.scheduler.fold import Fold
 from cellspan.engine.scheduler.graph import Graph
 from cellspan.engine.scheduler.layers import Each, LayerRefused, make_layer
+from cellspan.engine.scheduler.runs import set_of
 
-from .driver import FUNCTION, make_extension, make_fold
+from .driver import FUNCTION, make_exchange, make_extension, make_fold
 
 SELF = 9
 SIZES = {1: 8, 2: 12}
@@ -84,11 +86,26 @@ def expand_fold(group: int, offset: int, count: int, fanin: int) -> Inputs:
     return inputs
 
 
-layers = st.one_of(each_layers(), graph_layers(), fold_layers())
+@st.composite
+def exchange_layers(draw: st.DrawFn) -> tuple[Exchange, Inputs]:
+    group = draw(st.sampled_from(sorted(SIZES)))
+    count = draw(st.integers(1, SIZES[group]))
+    offset = draw(st.integers(0, SIZES[group] - count))
+    outputs = draw(st.integers(1, 6))
+    wire = make_exchange(group, offset, count, outputs)
+    layer = make_layer(wire, SIZES.get, lambda digest: True, SELF)
+    assert isinstance(layer, Exchange)
+    splits: Inputs = [[(group, offset + task)] for task in range(count)]
+    return layer, splits + [[(SELF, task) for task in range(count)] for _ in range(outputs)]
+
+
+layers = st.one_of(each_layers(), graph_layers(), fold_layers(), exchange_layers())
 
 
 @given(layers, st.data())
-def test_algebra_is_right(made: tuple[Each | Fold | Graph, Inputs], data: st.DataObject) -> None:
+def test_algebra_is_right(
+    made: tuple[Each | Exchange | Fold | Graph, Inputs], data: st.DataObject
+) -> None:
     layer, inputs = made
     n = len(inputs)
     assert layer.n == n
@@ -124,7 +141,7 @@ def test_algebra_is_right(made: tuple[Each | Fold | Graph, Inputs], data: st.Dat
 
 @given(layers, st.data())
 def test_completion_step_by_step(
-    made: tuple[Each | Fold | Graph, Inputs], data: st.DataObject
+    made: tuple[Each | Exchange | Fold | Graph, Inputs], data: st.DataObject
 ) -> None:
     """Results come and go one by one: at every step exactly the complete tasks are told."""
     layer, inputs = made
@@ -179,7 +196,7 @@ EACH = {"kind": "each", "n": 4, "function": FUNCTION, "args": [], "names": []}
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"kind": "sort"}, "no layer of kind 'sort'; it knows each, fold, graph, data"),
+        ({"kind": "sort"}, "no layer of kind 'sort'; it knows each, fold, exchange, graph, data"),
         ({"n": -1}, "-1"),
         ({"n": 2**32 + 1}, "the limit is 4294967296"),
         ({"n": True}, "True"),
@@ -235,6 +252,66 @@ def test_bad_trees_are_refused_in_words(change: dict[str, Any], text: str) -> No
     del wire["initial"]
     with pytest.raises(LayerRefused):
         make_layer(wire, SIZES.get, lambda digest: digest == FUNCTION, SELF)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"n": 12}, "12 tasks, for 8 splits and 3 merges"),
+        ({"n": None}, "None"),
+        ({"n": 1 << 40}, "the limit is"),
+        ({"function": b"x" * 16}, "did not come"),
+        ({"split": b"x" * 16}, "function that splits"),
+        ({"split": None}, "function that splits"),
+        ({"outputs": 0}, "outputs is 0"),
+        ({"outputs": True}, "True"),
+        ({"outputs": 2.0}, "2.0"),
+        ({"count": 0}, "no way to exchange 0 results from 0 on"),
+        ({"offset": -1}, "from -1 on"),
+        ({"offset": 1}, "[1, 9) of a group of 8"),
+        ({"group": 7}, "no group 7 to exchange"),
+        ({"group": SELF}, "no group 9"),
+        ({"group": None}, "no group None"),
+    ],
+)
+def test_bad_exchanges_are_refused_in_words(change: dict[str, Any], text: str) -> None:
+    wire = {**make_exchange(1, 0, 8, 3), **change}
+    with pytest.raises(LayerRefused) as caught:
+        make_layer(wire, SIZES.get, lambda digest: digest == FUNCTION, SELF)
+    assert text in str(caught.value)
+    for key in wire.keys() - {"kind"}:
+        with pytest.raises(LayerRefused):
+            less = {name: value for name, value in wire.items() if name != key}
+            make_layer(less, SIZES.get, lambda digest: digest == FUNCTION, SELF)
+
+
+def test_an_exchange_of_any_size_is_some_numbers() -> None:
+    """A question about 10^18 shards costs what one about a few does."""
+    half = 1 << 31
+    layer = make_layer(make_exchange(1, 0, half, half), {1: half}.get, lambda digest: True, SELF)
+    assert isinstance(layer, Exchange) and layer.n == 1 << 32
+    last = BitMap((layer.n - 1,))
+    assert layer.inputs_of(last) == {SELF: set_of(0, half)}
+    assert layer.consumers_of(SELF, BitMap((5,))) == set_of(half, 1 << 32)
+    assert layer.complete(last, lambda group: set_of(0, half)) == last
+    assert not layer.complete(last, lambda group: set_of(1, half))
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(1, 20), st.integers(1, 9))
+def test_every_output_has_one_owner(slots: list[int], outputs: int, count: int) -> None:
+    wire = make_exchange(2, 0, count, outputs)
+    layer = make_layer(wire, SIZES.get, lambda digest: True, SELF)
+    assert isinstance(layer, Exchange)
+    assert layer.owner_of(count) is None and not layer.owned_by(1)
+    layer.plan([(peer, number) for peer, number in enumerate(slots, 1)])
+    owned = {peer: set(layer.owned_by(peer)) for peer in range(1, len(slots) + 1)}
+    assert sorted(task for tasks in owned.values() for task in tasks) == [
+        *range(count, count + outputs)
+    ]
+    for peer, tasks in owned.items():
+        assert all(layer.owner_of(task) == peer for task in tasks)
+        share = outputs * slots[peer - 1] / sum(slots)
+        assert outputs < len(slots) or abs(len(tasks) - share) < 1 + 1e-9
 
 
 def test_a_tree_of_any_size_is_some_rows_of_numbers() -> None:

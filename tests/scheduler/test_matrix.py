@@ -268,13 +268,21 @@ def test_scattered_data_moves() -> None:
     assert d.counts(group) == {"failed": 1, "released": 1, "waiting": 1}
 
 
+def test_tasks_sent_along_move() -> None:
+    d = Driver(along_s=0.16)
+    second = d.each(2, ["same", d.each(2, ["range", 0, 1]), 0])
+    d.place()
+    assert d.counts(second) == {"assigned": 2}
+
+
 def test_all_moves_of_the_table_were_seen() -> None:
-    """The matrix and the example above take every move there is."""
+    """The matrix and the examples above take every move there is."""
     seen.clear()
     for event in MATRIX:
         for state in STATES:
             event(Case(state))
     test_scattered_data_moves()
+    test_tasks_sent_along_move()
     assert seen == set(MOVES)
 
 

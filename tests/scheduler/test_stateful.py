@@ -103,6 +103,26 @@ class Scheduling(RuleBasedStateMachine):
                 del client.futures[source, index]
             self.world.say(client.peer, ReleaseTasks(source, [0, n]))
 
+    @rule(c=small, f=small, n=st.integers(1, 6), outputs=st.integers(1, 6))
+    def submit_exchange(self, c: int, f: int, n: int, outputs: int) -> None:
+        client = self.client(c)
+        futures = self.some_futures(client, f, n)
+        if not futures or futures[0][0] in client.refused:
+            return
+        group, first = futures[0]
+        run = [task for k, task in enumerate(futures) if task == (group, first + k)]
+        self.world.submit_exchange(client, group, first, len(run), outputs)
+
+    @rule(c=small, n=st.integers(1, 8), outputs=st.integers(1, 8), drop=st.booleans())
+    def submit_each_and_exchange(self, c: int, n: int, outputs: int, drop: bool) -> None:
+        client = self.client(c)
+        source = self.world.submit_each(client, n)
+        self.world.submit_exchange(client, source, 0, n, outputs)
+        if drop:
+            for index in range(n):
+                del client.futures[source, index]
+            self.world.say(client.peer, ReleaseTasks(source, [0, n]))
+
     @rule(c=small)
     def submit_graph(self, c: int) -> None:
         self.world.submit_graph(self.client(c))

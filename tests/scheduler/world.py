@@ -23,6 +23,7 @@ from cellspan.engine.messages import (
     FreeResults,
     GroupRefused,
     Message,
+    PlanExchange,
     PublishDataset,
     Runs,
     RunSpan,
@@ -38,7 +39,7 @@ from cellspan.engine.messages import (
 )
 from cellspan.engine.scheduler.core import SchedulerCore
 
-from .driver import FUNCTION, ints, make_fold
+from .driver import FUNCTION, ints, make_exchange, make_fold
 
 Task = tuple[int, int]
 
@@ -85,6 +86,10 @@ class ModelWorker:
                 self.blobs[group] = set(self.world.define_blobs(layer))
                 assert self.blobs[group] <= known, "blobs are missing"
                 self.chunks[group] = set()
+            case PlanExchange(group, owners):
+                layer = self.groups[group]
+                at = [bound for start, stop, _, _ in owners for bound in (start, stop)]
+                assert at == sorted(at) and (not at or at[-1] <= layer["outputs"])
             case ForgetGroup(group):
                 del self.groups[group], self.blobs[group], self.chunks[group]
             case RunSpan():
@@ -170,6 +175,8 @@ class ModelWorker:
                 for task in needed
             }
             missing = [task for task, value in values.items() if value is None]
+            if any(self.is_open(task) for task in missing):
+                continue  # sent along: it waits for what is being computed here
             if missing:
                 rows = [[g, i, peer] for g, i in missing for peer in self._claimed(span, (g, i))]
                 self.outbox.append(
@@ -197,17 +204,27 @@ class ModelWorker:
         if not left:
             del self.spans[assignment]
 
+    def is_open(self, task: Task) -> bool:
+        """Return whether a task is to be computed here."""
+        return any(span.group == task[0] and task[1] in left for span, left in self.spans.values())
+
     def _claimed(self, span: RunSpan, task: Task) -> list[int]:
         """Return which workers should have an input: those that the span names, else this one
         itself.
         """
         peers = [p for g, a, b, p, _ in span.holders if g == task[0] and a <= task[1] < b]
+        if (
+            self.world.layers[span.group]["kind"] == "exchange"
+        ):  # they may have it, or this one itself
+            return [*peers, self.peer]
         return peers or [self.peer]
 
     def fail(self, assignment: int, kind: str) -> None:
-        """Let the first task left of a span fail."""
+        """Let the first task left of a span fail, if it can have begun."""
         span, left = self.spans[assignment]
         index = min(left)
+        if any(self.is_open(task) for task in self.world.inputs[span.group, index]):
+            return
         left.discard(index)
         failure = {
             "kind": kind,
@@ -343,6 +360,13 @@ class World:
         if layer["kind"] == "fold":
             self._expand_fold(group, layer)
             client.futures[group, layer["n"] - 1] = "pending"
+        elif layer["kind"] == "exchange":
+            count, first = layer["count"], layer["offset"]
+            for index in range(count):
+                self.inputs[group, index] = [(layer["group"], first + index)]
+            for index in range(count, layer["n"]):
+                self.inputs[group, index] = [(group, split) for split in range(count)]
+                client.futures[group, index] = "pending"
         else:
             for index in range(layer.get("n", 0)):
                 self.inputs[group, index] = self._inputs_of_each(layer, index)
@@ -385,6 +409,19 @@ class World:
         layer = make_fold(source, offset, count, fanin, b"i" * 16 if initial else None)
         blobs = {FUNCTION: b"function", **({b"i" * 16: b"initial"} if initial else {})}
         return self.submit(client, layer, blobs, False, **options)
+
+    def submit_exchange(
+        self,
+        client: ModelClient,
+        source: int,
+        offset: int,
+        count: int,
+        outputs: int,
+        **options: int,
+    ) -> int:
+        """Submit an exchange; the client holds its merges alone."""
+        layer = make_exchange(source, offset, count, outputs)
+        return self.submit(client, layer, {FUNCTION: b"function"}, False, **options)
 
     def submit_graph(self, client: ModelClient, wanted: bool = True, **options: int) -> int:
         layer = {"kind": "graph", "function": FUNCTION}

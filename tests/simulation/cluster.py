@@ -40,13 +40,15 @@ class Cluster:
         self.has_resources = has_resources
         self.weather = Weather(jitter_s=faults.jitter_s, uses_codec=self.is_small)
         self.truth = Truth()
-        self.truth.small_stores = faults.is_store_small
+        self.truth.small_stores = faults.is_store_small and not faults.has_disk
         self.scheduler = SimScheduler(world, check_every)
         self.injector = Injector(self, faults)
         self.workers: dict[str, SimWorker] = {}
         self.clients: list[SimClient] = []
         self.slots = slots
         self.limit_bytes = 400_000 if faults.is_store_small else 1 << 40
+        self.disk_bytes = 1 << 40 if faults.has_disk else 0
+        self.lose_pushes = faults.lose_pushes
         self.settled = 0.0
         """When everybody had what he waited for."""
         self._wanted = 0
@@ -63,7 +65,7 @@ class Cluster:
         worker = SimWorker(
             world, self.weather, self.truth, peer, slots, self.limit_bytes,
             self.injector.slowness(), world.random.uniform(0.02, 0.3), self.workers.get,
-            self.is_small, self._make_offer(peer),
+            self.is_small, self.disk_bytes, self.lose_pushes, self._make_offer(peer),
         )  # fmt: skip
         self.workers[worker.address] = worker
         if self.is_small:
@@ -187,6 +189,9 @@ class Cluster:
                     raise self.world.fail(text)
             if worker.core.assignments or worker.core.running:
                 raise self.world.fail(f"{worker.name} has {worker.core.assignments}")
+            parcels = {number: here.parcels for number, here in worker.core._desk._here.items()}
+            if any(parcels.values()):
+                raise self.world.fail(f"{worker.name} keeps shards that nobody needs: {parcels}")
             numbers = set(worker.executors)
             if len(numbers) != worker.slots:
                 raise self.world.fail(f"{worker.name} has {len(numbers)} executors")
@@ -210,7 +215,9 @@ class Cluster:
             left = {
                 "results": list(core.store.held()), "files": list(worker.disk),
                 "groups": list(core._groups._groups), "blobs": list(core._groups.blobs),
-                "assignments": list(core.assignments),
+                "assignments": list(core.assignments), "exchanges": list(core._desk._here),
+                "fetches of shards": list(core._desk._fetches), "memory": core.store.nbytes,
+                "disk": core.store.disk_nbytes,
             }  # fmt: skip
             if any(left.values()):
                 raise self.world.fail(f"left on {worker.name}: {left}")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Faults:
-    """Mean seconds between faults of a kind over the whole cluster, 0 for never; probabilities."""
+    """Mean seconds between faults of a kind over the whole cluster, 0 for never; probabilities.
+    `has_disk`: what does not fit a small store goes to disk."""
 
     kill_executor_s: float = 0.0
     kill_worker_s: float = 0.0
@@ -33,6 +34,8 @@ class Faults:
     slow: float = 0.0
     is_store_small: bool = False
     jitter_s: float = 2e-4
+    has_disk: bool = False
+    lose_pushes: float = 0.0
 
     def describe(self) -> str:
         """Return what is switched on."""
@@ -57,6 +60,8 @@ def draw_faults(random: Random) -> Faults:
         slow=maybe(0.1, 0.4),
         is_store_small=random.random() < 0.15,
         jitter_s=random.choice([2e-5, 2e-4, 2e-3, 2e-2]),
+        has_disk=random.random() < 0.6,
+        lose_pushes=random.choice([0.0, 0.0, 0.3, 1.0]),
     )
 
 

@@ -36,6 +36,7 @@ class Outcome:
     checked: int
     tasks: int
     finished: int
+    moves: dict[str, int]
     faults: str
 
 
@@ -127,6 +128,38 @@ def run_plain(
     return _outcome(cluster, faults)
 
 
+def run_exchange(
+    seed: int,
+    workers: int,
+    inputs: int,
+    outputs: int,
+    *,
+    mean_s: float = 0.002,
+    faults: Faults | None = None,
+    check_every: int = 0,
+    trace: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Run one map, and an exchange over its results."""
+    world = World(seed, trace)
+    faults = faults or Faults()
+    cluster = Cluster(world, faults, 2, check_every, is_small=workers <= SMALL_WORKERS)
+    cluster.start_workers(workers)
+    world.run(START_S + READY_S)
+    user = User(cluster.add_client(), world.fork("user"), Habits(inputs, mean_s), [])
+    source = user.submit_each(inputs, [["range", 7, 3]], Function(1, mean_s), wanted=False)
+    split, merge = Function(2, mean_s, nbytes=100), Function(3, mean_s)
+    user.submit_exchange(source.group, 0, inputs, outputs, split, merge)
+    user.client.flush()
+    cluster.injector.start()
+    if faults.describe():
+        world.run(world.now + (2 * inputs + outputs) * mean_s / workers + 0.1)
+        cluster.heal()
+    cluster.check_settled(BOUND_S)
+    cluster.check_agreement()
+    cluster.check_empty()
+    return _outcome(cluster, faults)
+
+
 def _outcome(cluster: Cluster, faults: Faults) -> Outcome:
     world, scheduler, truth = cluster.world, cluster.scheduler, cluster.truth
     return Outcome(
@@ -139,5 +172,6 @@ def _outcome(cluster: Cluster, faults: Faults) -> Outcome:
         checked=sum(client.checked for client in cluster.clients),
         tasks=sum(len(group.values) for group in truth.groups.values()),
         finished=truth.finished.total(),
+        moves=dict(truth.moves),
         faults=faults.describe(),
     )

@@ -159,12 +159,13 @@ class SimClient:
         """Run failed tasks again."""
         self.say(RetryTasks(mirror.group, [start, stop]))
 
-    def adopt(self, group: int, kind: str) -> None:
-        """Hold all tasks of a group that another client made."""
+    def adopt(self, group: int, kind: str, first: int = 0) -> None:
+        """Hold the tasks from `first` on of a group that another client made."""
         mirror = self.groups[group] = Mirror(group, kind, adopted=True)
         mirror.wants_all = True
         mirror.grow(len(self.truth.groups[group].values))
-        runs = [0, mirror.n]
+        mirror.held[:first] = False
+        runs = [first, mirror.n]
         self.say(HoldTasks(group, runs), WantResults(group, runs))
 
     def close_graph(self, mirror: Mirror) -> None:

@@ -12,16 +12,18 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellspan.engine.diagnostics.counters import times_of
+from cellspan.engine.executor.values import SHARDS
 from cellspan.engine.messages import Blob
 
 from . import work
+from .sim_shards import merge_column, pack_split
 from .truth import Truth
 from .work import Function, Values
 from .world import World
@@ -43,6 +45,8 @@ class _Thing:
     stop: int
     parts: list[Blob]
     path: str | None
+    output: int = 0
+    splits: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -53,26 +57,49 @@ class _Known:
     layer: dict[str, Any]
     digests: list[str]
     function: Function
+    split: Function | None = None
+
+    def function_of(self, task: int) -> Function:
+        """Return what a task does."""
+        return (
+            self.split if self.split is not None and task < self.layer["count"] else self.function
+        )
+
+
+@dataclass
+class _Strand:
+    """The tasks of one group in a piece: task `i` of the piece is its task `i + shift`."""
+
+    group: int
+    name: str
+    function: Function
+    shift: int
+    is_kept: bool
+    values: Values
 
 
 class _Run:
-    """A piece at work. `ends` are times at which its tasks end if nothing happens."""
+    """A piece at work. `strands`: its own tasks, and those that follow them. `ends` are times at
+    which its tasks end if nothing happens. `raises`: which strand raises, by task; `crash`: the
+    task and strand that crash.
+    """
 
-    def __init__(self, number: int, group: int, name: str, start: int, stop: int) -> None:
+    def __init__(self, number: int, start: int, stop: int) -> None:
         self.number = number
-        self.group = group
-        self.name = name
         self.start = self.at = start
         self.stop = stop
         self.began = 0.0
         self.flush_at = 0.0
         self.is_cut = False
-        self.values: Values = np.zeros(0, np.uint64)
+        self.is_chained = False
+        self.strands: list[_Strand] = []
         self.ends: NDArray[np.float64] = np.zeros(0)
-        self.raises: set[int] = set()
-        self.crash: int | None = None
+        self.raises: dict[int, int] = {}
+        self.crash: tuple[int, int] | None = None
         self.version = 0
         self.resources: dict[str, Any] = {}
+        self.group = 0
+        """The group of its first strand."""
 
     def seconds_at(self, now: float) -> float:
         """Return how long the task that is running has been running."""
@@ -128,6 +155,7 @@ class SimExecutor:
         self._things: dict[int, _Thing] = {}
         self._run: _Run | None = None
         self._files = 0
+        self._spills = False
 
     # --- what the worker does to it ---------------------------------------------------------------
 
@@ -190,8 +218,11 @@ class SimExecutor:
         for digest in header["digests"]:
             self._users.setdefault(digest, set()).add(header["group"])
         function = work.read_function(bytes(self._contents[header["layer"]["function"]]))
+        split = None
+        if "split" in header["layer"]:
+            split = work.read_function(bytes(self._contents[header["layer"]["split"]]))
         self._groups[header["group"]] = _Known(
-            header["name"], header["layer"], header["digests"], function
+            header["name"], header["layer"], header["digests"], function, split
         )
 
     def _forget(self, group: int) -> None:
@@ -204,40 +235,44 @@ class SimExecutor:
     def _take_things(self, new: list[list[Any]], drop: list[int], buffers: list[Blob]) -> None:
         for number in drop:
             del self._things[number]
-        for number, group, start, stop, _, count, path, _ in new:
+        for number, group, start, stop, _, count, path, _, *shards in new:
             assert number not in self._things, f"thing {number} came twice"
-            self._things[number] = _Thing(group, start, stop, buffers[:count], path)
+            more = shards[0] if shards else ()
+            self._things[number] = _Thing(group, start, stop, buffers[:count], path, *more)
             del buffers[:count]
 
     # --- running ----------------------------------------------------------------------------------
 
     def _begin(self, header: dict[str, Any], buffers: list[Blob]) -> None:
-        known = self._groups[header["group"]]
-        function = known.function
+        self._spills = header["spill"]
         start, stop = header["start"], header["stop"]
-        run = self._run = _Run(header["piece"], header["group"], known.name, start, stop)
+        run = self._run = _Run(header["piece"], start, stop)
         run.began = run.flush_at = self._world.now
         run.resources = header.get("resources") or {}
-        self._check_place(run)
+        self._check_place(run, header["group"])
+        run.is_chained = header.get("chained", False)
+        lengths = np.zeros(stop - start)
         try:
-            if known.layer["kind"] == "graph":
-                run.values = self._graph_values(header, buffers[0], function)
-            else:
-                run.values = self._each_values(header, known, start, stop)
+            for row in (header, *header.get("links", ())):
+                run.strands.append(self._make_strand(run, header, row, buffers))
         except InputGone as gone:
             self._report(run, start, [], True, gone=list(gone.args))
             return
-        run.ends = run.began + np.cumsum(work.durations(function, start, stop)) * self.slowness
-        run.raises, run.crash = self._misdeeds(run, function)
+        for at, strand in enumerate(run.strands):
+            first, last = start + strand.shift, stop + strand.shift
+            lengths += work.durations(strand.function, first, last)
+            self._find_misdeeds(run, at, strand)
+        run.ends = run.began + np.cumsum(lengths) * self.slowness
         run.is_cut = self._cut_word == run.number
         if run.is_cut:  # seen before the first task
             self._report(run, start, [], True)
             return
         self._plan_stop(run)
 
-    def _check_place(self, run: _Run) -> None:
+    def _check_place(self, run: _Run, group: int) -> None:
         """A task runs where it may, and with what it asked for."""
-        options = self._truth.groups[run.group].options
+        run.group = group
+        options = self._truth.groups[group].options
         ask = options.get("resources") or {}
         given = {n: len(g) if isinstance(g, list) else g for n, g in run.resources.items()}
         if given != ask or (ask and run.stop - run.start > 1):
@@ -262,19 +297,38 @@ class SimExecutor:
         """The group that is running."""
         return self._run.group if self._run is not None else 0
 
-    def _misdeeds(self, run: _Run, function: Function) -> tuple[set[int], int | None]:
-        """Return the tasks of the piece that will raise, and the first that will crash."""
-        start, stop, truth = run.start, run.stop, self._truth
-        if not (function.raises or function.flaky or function.crashes):
-            return set(), None
-        raises = {start + int(i) for i in np.nonzero(work.raising(function, start, stop))[0]}
+    def _make_strand(
+        self, run: _Run, header: dict[str, Any], row: dict[str, Any], buffers: list[Blob]
+    ) -> _Strand:
+        known, shift = self._groups[row["group"]], row.get("shift", 0)
+        function = known.function_of(header["start"] + shift)
+        if known.layer["kind"] == "graph":
+            values = self._graph_values(header, buffers[0], function)
+        elif known.layer["kind"] == "exchange":
+            values = self._exchange_values(header, known, header["start"], header["stop"])
+        else:
+            before = run.strands[-1] if run.strands else None
+            span = header["start"] + shift, header["stop"] + shift
+            values = self._each_values(header["blocks"], row["chunks"], known, *span, before)
+        is_kept = row.get("keep", True)
+        return _Strand(row["group"], known.name, function, shift, is_kept, values)
+
+    def _find_misdeeds(self, run: _Run, at: int, strand: _Strand) -> None:
+        """Note the tasks of a strand that will raise, and the first that will crash."""
+        function, truth, shift = strand.function, self._truth, strand.shift
+        start, stop = run.start + shift, run.stop + shift
+        for i in np.nonzero(work.raising(function, start, stop))[0]:
+            run.raises.setdefault(run.start + int(i), at)
         for i in np.nonzero(work.flaky(function, start, stop))[0]:
-            if truth.raised[run.group, start + int(i)] < function.flaky_times:
-                raises.add(start + int(i))
+            if truth.raised[strand.group, start + int(i)] < function.flaky_times:
+                run.raises.setdefault(run.start + int(i), at)
         for i in np.nonzero(work.crashing(function, start, stop))[0]:
-            if truth.crashed[run.group, start + int(i)] < function.crash_times:
-                return raises, start + int(i)
-        return raises, None
+            index = run.start + int(i)
+            if run.raises.get(index, at) < at or (run.crash is not None and run.crash[0] <= index):
+                continue
+            if truth.crashed[strand.group, start + int(i)] < function.crash_times:
+                run.crash = index, at
+                break
 
     def _plan_stop(self, run: _Run) -> None:
         """Find where it stops next, and be there in time."""
@@ -287,10 +341,10 @@ class SimExecutor:
         raising = [i for i in run.raises if run.at <= i <= last]
         if raising:
             last = min(raising)
-        is_crash = run.crash is not None and run.at <= run.crash <= last
+        is_crash = run.crash is not None and run.at <= run.crash[0] <= last
         if is_crash:
             assert run.crash is not None
-            last = run.crash
+            last = run.crash[0]
         time = float(run.ends[last - run.start])
         if is_crash:  # in the middle of the task
             time = max(self._world.now, time - self._seconds(run, last, last + 1) / 2)
@@ -301,23 +355,28 @@ class SimExecutor:
         if self.is_dead or run is not self._run or run.version != version:
             return
         if is_crash:
-            self._truth.crashed[run.group, last] += 1
+            assert run.crash is not None
+            strand = run.strands[run.crash[1]]
+            self._truth.crashed[strand.group, last + strand.shift] += 1
             self._on_crash(self.number, "SIGSEGV")
             return
         failed: list[dict[str, Any]] = []
         begin = run.at
         run.at = last + 1
-        end = run.at
-        if last in run.raises:
-            self._truth.raised[run.group, last] += 1
-            run.raises.discard(last)
-            end = last
+        raised = run.raises.pop(last, None)
+        if raised is not None:
+            strand = run.strands[raised]
+            index = last + strand.shift
+            self._truth.raised[strand.group, index] += 1
             failed.append({
-                "index": last, "kind": "raised", "text": f"ValueError: {last}", "traceback": "...",
-                "seconds": self._seconds(run, last, last + 1), "exception": True,
+                "index": index, "kind": "raised", "text": f"ValueError: {index}",
+                "traceback": "...", "seconds": self._seconds(run, last, last + 1),
+                "exception": True,
             })  # fmt: skip
         over = run.at == run.stop or run.is_cut
-        self._report(run, begin, failed, over, end=end)
+        self._report(run, begin, failed, over, raised=raised)
+        if run.is_chained and failed and not over:  # the next one would take its result
+            self._report(run, run.at, [], True, gone=[run.strands[0].group, last])
 
     @staticmethod
     def _seconds(run: _Run, start: int, stop: int) -> float:
@@ -330,26 +389,43 @@ class SimExecutor:
         begin: int,
         failed: list[dict[str, Any]],
         over: bool,
-        end: int | None = None,
+        raised: int | None = None,
         gone: list[int] | None = None,
     ) -> None:
-        """Say what came of tasks `[begin, run.at)`; those from `end` on have failed."""
-        end = run.at if end is None else end
+        """Say what came of tasks `[begin, run.at)`; in the last one the strand `raised` has
+        failed, and those behind it have not begun.
+        """
         now = self._world.now
-        blocks, buffers = self._pack(run, begin, end)
-        if failed:
-            buffers.append(b"pickled exception")
         ends = run.ends[begin - run.start : run.at - run.start]
         spent = ends.copy()
         spent[1:] -= ends[:-1]
         spent[:1] -= run.flush_at
-        header = {
+        seconds = self._seconds(run, begin, run.at)
+        buffers: list[Blob] = []
+        parts: list[dict[str, Any]] = []
+        for at, strand in enumerate(run.strands):
+            end = run.at if raised is None or at < raised else run.at - 1
+            blocks: list[list[Any]] = []
+            if strand.is_kept:
+                blocks, new = self._pack(run, strand, begin, end)
+                buffers += new
+            if at == raised:
+                buffers.append(b"pickled exception")
+            self._truth.finished[strand.group] += end - begin
+            parts.append({
+                "seconds": seconds / len(run.strands), "times": times_of(spent.tolist()),
+                "blocks": blocks, "failed": failed if at == raised else [],
+            })  # fmt: skip
+        header: dict[str, Any] = {
             "piece": run.number, "start": begin, "stop": run.at, "over": over,
-            "seconds": self._seconds(run, begin, run.at), "elapsed": now - run.flush_at,
-            "times": times_of(spent.tolist()), "blocks": blocks, "failed": failed,
-            "gone": gone,
+            "elapsed": now - run.flush_at, "gone": gone,
         }  # fmt: skip
-        self._truth.finished[run.group] += end - begin
+        if len(run.strands) > 1 and gone is None:
+            header.update(links=parts, raised=raised)
+        elif gone is None:
+            header.update(parts[0])
+        else:
+            header.update(seconds=0.0, times=[], blocks=[], failed=[])
         run.flush_at = now
         if over:
             self._run = None
@@ -360,51 +436,88 @@ class SimExecutor:
         else:
             self._plan_stop(run)
 
-    def _pack(self, run: _Run, start: int, stop: int) -> tuple[list[list[Any]], list[Blob]]:
+    def _pack(
+        self, run: _Run, strand: _Strand, start: int, stop: int
+    ) -> tuple[list[list[Any]], list[Blob]]:
         """Return blocks and buffers of results, in files where they are large."""
         blocks: list[list[Any]] = []
         buffers: list[Blob] = []
-        size = self._groups[run.group].function.nbytes - 8
+        known = self._groups[strand.group]
+        if strand.function is known.split:
+            return self._pack_splits(run, known, start, stop)
+        size, shift = strand.function.nbytes - 8, strand.shift
         step = 1 if size + 8 >= SINGLE_BYTES else max(1, stop - start)
         for first in range(start, stop, step):
             last = min(stop, first + step)
-            parts: list[Blob] = [run.values[first - run.start : last - run.start].tobytes()]
+            parts: list[Blob] = [strand.values[first - run.start : last - run.start].tobytes()]
             if size:
                 parts.append(PADDING[: size * (last - first)])
             nbytes = sum(map(len, parts))
             if nbytes < FILE_BYTES:
-                blocks.append([first, last, last - first == 1, len(parts)])
+                blocks.append([first + shift, last + shift, last - first == 1, len(parts)])
                 buffers += parts
                 continue
-            self._files += 1
-            path = f"{self.label}-{self._files}"
-            self._disk[path] = parts
-            places = [0, len(parts[0]), 64 + len(parts[0]), nbytes - len(parts[0])]
-            blocks.append([first, last, last - first == 1, path, places])
+            place = self._write(parts)
+            blocks.append([first + shift, last + shift, last - first == 1, *place])
         return blocks, buffers
+
+    def _pack_splits(
+        self, run: _Run, known: _Known, start: int, stop: int
+    ) -> tuple[list[list[Any]], list[Blob]]:
+        blocks: list[list[Any]] = []
+        buffers: list[Blob] = []
+        assert known.split is not None
+        for task in range(start, stop):
+            value = int(run.strands[0].values[task - run.start])
+            parts = pack_split(known.split, value, known.layer["outputs"])
+            if sum(map(len, parts)) < FILE_BYTES:
+                blocks.append([task, task + 1, SHARDS, len(parts)])
+                buffers += parts
+            else:
+                blocks.append([task, task + 1, SHARDS, *self._write(parts)])
+        return blocks, buffers
+
+    def _write(self, parts: list[Blob]) -> tuple[str, list[int]]:
+        self._files += 1
+        path = f"{'on disk/' if self._spills else ''}{self.label}-{self._files}"
+        self._disk[path] = parts
+        return path, [0, len(parts[0]), 64 + len(parts[0]), sum(map(len, parts[1:]))]
 
     # --- arguments --------------------------------------------------------------------------------
 
     def _graph_values(self, header: dict[str, Any], payload: Blob, function: Function) -> Values:
-        values = []
+        values: list[int] = []
         view, position = memoryview(payload), 0
+        own, start = header["group"] if header["chained"] else 0, header["start"]
+
+        def result_of(group: int, index: int) -> int:
+            if group == own and 0 <= index - start < len(values):
+                return values[index - start]
+            return self._result(header["blocks"], group, index)
+
         for length in header["lengths"]:
             call = view[position : position + length]
             position += length
-            value = work.read_call(call, lambda g, i: self._result(header["blocks"], g, i))
+            value = work.read_call(call, result_of)
             values.append(work.call(function, [value]))
         return np.array(values, np.uint64)
 
-    def _each_values(self, header: dict[str, Any], known: _Known, start: int, stop: int) -> Values:
+    def _each_values(
+        self,
+        blocks: list[int],
+        chunk_rows: list[list[int]],
+        known: _Known,
+        start: int,
+        stop: int,
+        before: _Strand | None,
+    ) -> Values:
         columns = []
-        chunks = {(p, n): self._things[thing] for p, n, thing in header["chunks"]}
+        chunks = {(p, n): self._things[thing] for p, n, thing in chunk_rows}
         for position, spec in enumerate(known.layer["args"]):
             match spec:
                 case ["blob", digest, _]:
                     blob = self._contents[digest]
-                    value = work.read_call(
-                        bytes(blob), lambda g, i: self._result(header["blocks"], g, i)
-                    )
+                    value = work.read_call(bytes(blob), lambda g, i: self._result(blocks, g, i))
                     columns.append(np.full(1, value, np.uint64))
                 case ["range", first, step]:
                     columns.append(work.range_column(first, step, start, stop))
@@ -415,10 +528,30 @@ class SimExecutor:
                         low = max(start - number * size, 0)
                         parts.append(items[low : min(stop - number * size, size)])
                     columns.append(np.concatenate(parts))
+                case ["same", group, _] if before is not None and before.group == group:
+                    columns.append(before.values)
                 case ["same", group, offset]:
-                    columns.append(
-                        self._column(header["blocks"], group, start + offset, stop + offset)
-                    )
+                    columns.append(self._column(blocks, group, start + offset, stop + offset))
+        return work.call_arrays(known.function, columns, stop - start)
+
+    def _exchange_values(
+        self, header: dict[str, Any], known: _Known, start: int, stop: int
+    ) -> Values:
+        """Return for splits their inputs, for merges their results."""
+        layer = known.layer
+        count, offset = layer["count"], layer["offset"]
+        if start < count:
+            return self._column(header["blocks"], layer["group"], offset + start, offset + stop)
+
+        def parts_of(thing: _Thing) -> list[Blob]:
+            if thing.path is None:
+                return thing.parts
+            if thing.path not in self._disk:
+                raise InputGone(header["group"], thing.start)
+            return self._disk[thing.path]
+
+        things = [self._things[number] for number in header["blocks"]]
+        columns = merge_column(things, parts_of, count, start - count, stop - count)
         return work.call_arrays(known.function, columns, stop - start)
 
     def _result(self, numbers: list[int], group: int, index: int) -> int:

@@ -19,22 +19,27 @@ from cellspan.engine.messages import (
     RestartExecutors,
 )
 from cellspan.engine.resources import Offer
-from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.core import WorkerCore
+from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
     Cut,
     Effect,
     Fetch,
+    FetchShards,
     Kill,
+    PushShards,
     ReadPage,
     Revoke,
     SendFrame,
     Spawn,
+    Spill,
     Unlink,
 )
 from cellspan.engine.worker.store import Store, StoredBlock
 
 from .network import Link, Weather
 from .sim_executor import Disk, SimExecutor
+from .sim_shards import ShardMoves
 from .truth import Truth
 from .world import World
 
@@ -43,6 +48,7 @@ DEATH_S = 1e-3
 REFUSED_S = 5e-3
 HEARTBEAT_S = 1.0
 HOST = "h"
+SPILL_S = 2e-3
 
 
 class SimWorker:
@@ -60,6 +66,8 @@ class SimWorker:
         spawn_s: float,
         find_worker: Callable[[str], SimWorker | None],
         is_small: bool,
+        disk_bytes: int = 0,
+        lose_pushes: float = 0.0,
         offer: Offer | None = None,
     ) -> None:
         self.world = world
@@ -79,8 +87,10 @@ class SimWorker:
         self.link: Link | None = None
         self.disk: Disk = {}
         self.executors: dict[int, SimExecutor] = {}
+        self.moves = ShardMoves(self, lose_pushes)
         self.offer = offer or {}
-        self.core = WorkerCore(peer, self.name, slots, Store(limit_bytes), self.offer)
+        store = Store(limit_bytes, disk_bytes, "on disk")
+        self.core = WorkerCore(peer, self.name, slots, store, self.offer)
         self.on_sent: Callable[[list[Message]], None] | None = None
         self._timer = float("inf")
         self._files = 0
@@ -105,9 +115,10 @@ class SimWorker:
             if isinstance(message, RestartExecutors):
                 self.restarts_due -= 1
             try:
-                self.core.handle(message, self.world.now)
+                self.core.handle(message)
             except PeerError as error:
                 raise self.world.fail(f"{self.name} refused {message!r:.300}: {error}") from error
+        self.core.dispatch(self.world.now)
         self.flush()
 
     def on_closed(self, reason: str) -> None:
@@ -181,6 +192,12 @@ class SimWorker:
                 self.crash_executor(executor, "SIGKILL")
             case Fetch():
                 self._fetch(effect)
+            case FetchShards():
+                self.moves.fetch(effect, self._after)
+            case PushShards():
+                self.moves.push(effect)
+            case Spill():
+                self._after(SPILL_S, f"spills {effect.number}", self.moves.spill, effect)
             case Unlink(paths):
                 for path in paths:
                     del self.disk[path]
@@ -275,7 +292,7 @@ class SimWorker:
         return error
 
     def _fetch(self, fetch: Fetch) -> None:
-        delay = self._delay(0)
+        delay = self.delay(0)
         what = f"{self.name} asks w{fetch.worker} for {fetch.group:x}[{fetch.start},{fetch.stop})"
         self.world.after(delay, what, self._ask, fetch)
 
@@ -287,7 +304,7 @@ class SimWorker:
             return
         blocks = other.serve(fetch.group, fetch.start, fetch.stop)
         nbytes = sum(len(part) for block in blocks for part in block[3])
-        delay = self._delay(nbytes)
+        delay = self.delay(nbytes)
         self._after(delay, f"gets fetch {fetch.number}", self._on_answer, fetch, other, blocks)
 
     def _on_answer(self, fetch: Fetch, other: SimWorker, blocks: list[Block]) -> None:
@@ -309,7 +326,8 @@ class SimWorker:
     def _on_refused(self, fetch: Fetch) -> None:
         self.core.on_fetch_failed(fetch.number, "connection refused", self.world.now)
 
-    def _delay(self, nbytes: int) -> float:
+    def delay(self, nbytes: int) -> float:
+        """Draw how long so much takes on its way."""
         weather = self.weather
         delay = weather.latency_s + nbytes / weather.bandwidth
         if weather.jitter_s:

@@ -42,6 +42,8 @@ class GroupTruth:
         self.doomed: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.cancelled: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.producers: set[int] = set()
+        self.first = 0
+        """Tasks before it are held by nobody."""
 
     def append(self, values: Values, doomed: NDArray[np.bool_]) -> None:
         """Add tasks."""
@@ -61,6 +63,8 @@ class Truth:
         self.begun: Counter[int] = Counter()
         self.finished: Counter[int] = Counter()
         """Tasks that executors began, and that they finished, by group."""
+        self.moves: Counter[str] = Counter()
+        """Shards: pushes that arrived, requests that were answered."""
         self.lost_workers = 0
         self.killed_executors = 0
         self.restarts = 0
@@ -94,6 +98,23 @@ class Truth:
                     doomed = doomed | producer.doomed[offset : offset + n]
                     truth.producers.add(other)
         truth.append(work.call_arrays(function, columns, n), doomed)
+
+    def add_exchange(
+        self, group: int, split: Function, merge: Function, source: int, offset: int, count: int,
+        outputs: int, options: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """Evaluate an exchange over results of a group. Nobody is told values of splits."""
+        truth = self.groups[group] = GroupTruth(group, merge, options)
+        truth.producers.add(source)
+        producer = self.groups[source]
+        taken = slice(offset, offset + count)
+        columns = [work.split_value(split, int(value), outputs) for value in producer.values[taken]]
+        doomed = producer.doomed[taken] | work.raising(split, 0, count)
+        truth.first = count
+        truth.append(np.zeros(count, np.uint64), doomed)
+        merged = work.call_arrays(merge, columns, outputs)
+        raising = work.raising(merge, count, count + outputs)
+        truth.append(merged, raising | bool(doomed.any()))
 
     def add_graph(self, group: int, function: Function, options: dict[str, Any]) -> None:
         """Begin an open graph."""

@@ -7,6 +7,7 @@ random source of its own.
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,12 +15,15 @@ import numpy as np
 
 from cellspan.engine.codec import content_digest
 from cellspan.engine.ids import digest_of, make_shared_id
-from cellspan.engine.messages import Blob, ExtendGroup, SubmitGroup
+from cellspan.engine.messages import Blob, ExtendGroup, SubmitGroup, WantResults
 
 from . import work
 from .sim_client import DONE, FAILED, PENDING, Mirror, SimClient
 from .sim_worker import HOST
 from .work import Deps, Function
+
+MAX_SPLITS = 30
+"""Inputs of an exchange: its shards are inputs times outputs, and all of them are made."""
 
 
 class Habits:
@@ -63,7 +67,8 @@ class User:
         """Do one thing."""
         choices: list[tuple[float, Any]] = [
             (3, self.map_plain), (3, self.map_results), (2, self.grow_graph), (0.7, self.scatter),
-            (1, self.want_some), (0.5, self.adopt_some),
+            (1, self.want_some), (0.5, self.adopt_some), (1, self.chain),
+            (1.5, self.shuffle_results),
         ]  # fmt: skip
         if self.habits.may_undo:
             choices += [
@@ -177,6 +182,58 @@ class User:
             specs.append(self._const_spec())
         self.random.shuffle(specs)
         self.submit_each(n, specs)
+
+    def chain(self) -> None:
+        """Maps over one another, of which mostly only the last one is kept."""
+        n = max(1, int(self.random.random() ** 2 * self.habits.tasks))
+        last = self.submit_each(n, [self._range_spec()])
+        for _ in range(self.random.randint(1, 5)):
+            offset = self.random.randint(0, min(3, n - 1)) if self.random.random() < 0.3 else 0
+            n -= offset
+            specs = [["same", last.group, offset]]
+            if self.random.random() < 0.3:
+                specs.append(self._range_spec())
+            before, last = last, self.submit_each(n, specs)
+            if self.random.random() < 0.7:
+                self.client.release(before, 0, before.n)
+
+    def shuffle_results(self) -> None:
+        """An exchange over results of an earlier group."""
+        runs = [run for mirror in self._sources() for run in self._held_runs(mirror)]
+        if not runs:
+            self.map_plain()
+            return
+        source, start, stop = self.random.choice(runs)
+        count = self.random.randint(1, min(stop - start, self.habits.tasks, MAX_SPLITS))
+        offset = self.random.randint(start, stop - count)
+        outputs = max(1, int(self.random.random() ** 2 * self.habits.tasks))
+        sizes = [8, 8, 40, 3000] if self.habits.large else [8]
+        split = replace(self.make_function(), nbytes=self.random.choice(sizes))
+        self.submit_exchange(source, offset, count, outputs, split, self.make_function())
+
+    def submit_exchange(
+        self, source: int, offset: int, count: int, outputs: int, split: Function, merge: Function
+    ) -> Mirror:
+        """Submit an exchange over results of a group, and want its outputs."""
+        options, client = self.make_options(), self.client
+        mirror = self._add(Mirror(client.next_group(), "exchange"), True)
+        client.truth.add_exchange(
+            mirror.group, split, merge, source, offset, count, outputs, options
+        )
+        mirror.grow(count + outputs)
+        mirror.held[:count] = False
+        blobs = {digest_of(blob): blob for blob in (split.to_blob(), merge.to_blob())}
+        layer = {
+            "kind": "exchange", "n": mirror.n, "split": digest_of(split.to_blob()),
+            "function": digest_of(merge.to_blob()), "group": source, "offset": offset,
+            "count": count, "outputs": outputs,
+        }  # fmt: skip
+        name = f"exchange-{mirror.group & 0xFFFF}"
+        client.say(
+            SubmitGroup(mirror.group, name, layer, blobs, options, False),
+            WantResults(mirror.group, [count, mirror.n]),
+        )
+        return mirror
 
     def _range_spec(self) -> list[Any]:
         return ["range", self.random.randint(0, 1 << 40), self.random.randint(0, 9)]
@@ -361,4 +418,5 @@ class User:
             group, kind = self.random.choice(others)
             may_never_be = kind == "data" and self.client.truth.small_stores
             if len(self.client.truth.groups[group].values) and not may_never_be:
-                self.client.adopt(group, kind)
+                first = self.client.truth.groups[group].first
+                self.client.adopt(group, kind, first)

@@ -104,6 +104,11 @@ def call_arrays(function: Function, columns: Sequence[Values], count: int) -> Va
     return values if len(values) == count else np.repeat(values, count)
 
 
+def split_value(function: Function, value: int, outputs: int) -> Values:
+    """Return the values of the shards that a split makes of one value."""
+    return mix_arrays(np.arange(outputs, dtype=np.uint64), np.uint64(mix(function.tag, value)))
+
+
 def range_column(first: int, step: int, start: int, stop: int) -> Values:
     """Return ``first + step * i`` for the tasks `[start, stop)`."""
     return np.arange(start, stop, dtype=np.uint64) * np.uint64(step) + np.uint64(first)

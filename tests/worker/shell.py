@@ -20,15 +20,19 @@ from cellspan.engine.messages import (
     SpanReturned,
     TaskFailed,
 )
-from cellspan.engine.worker.core import Death, WorkerCore
+from cellspan.engine.worker.core import WorkerCore
+from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
     Cut,
     Fetch,
+    FetchShards,
     Kill,
+    PushShards,
     ReadPage,
     Revoke,
     SendFrame,
     Spawn,
+    Spill,
     Unlink,
 )
 from cellspan.engine.worker.store import Store
@@ -86,13 +90,21 @@ class Shell:
         self.cuts: list[Cut] = []
         self.looks: list[ReadPage] = []
         self.fetches: dict[int, Fetch] = {}
+        self.pulls: list[FetchShards] = []
+        self.pushes: list[PushShards] = []
+        self.spills: list[Spill] = []
         self.doomed: set[int] = set()
         self.unlinked: list[str] = []
         self.sent: list[Message] = []
         self.perform()
 
     def handle(self, message: Message) -> None:
-        self.core.handle(message, self.now)
+        self.handle_all([message])
+
+    def handle_all(self, messages: list[Message]) -> None:
+        for message in messages:
+            self.core.handle(message)
+        self.core.dispatch(self.now)
         self.perform()
 
     def perform(self) -> None:
@@ -115,6 +127,12 @@ class Shell:
                         self.executors[effect.executor] = ImaginaryExecutor()
                     case Fetch():
                         self.fetches[effect.number] = effect
+                    case FetchShards():
+                        self.pulls.append(effect)
+                    case PushShards():
+                        self.pushes.append(effect)
+                    case Spill():
+                        self.spills.append(effect)
                     case Unlink():
                         self.unlinked += effect.paths
         self.sent += self.core.take_sends()

@@ -280,7 +280,8 @@ def test_a_restart_drops_everything_and_answers_when_all_are_back(shell: Shell) 
 
 def test_neighbouring_pieces_of_one_turn_are_one_message(shell: Shell) -> None:
     core = shell.core
-    core.handle(span(1, 1, 0, 2), 0.0)
+    core.handle(span(1, 1, 0, 2))
+    core.dispatch(0.0)
     shell.perform()
     for number in list(shell.executors):
         shell.claim(number)
@@ -297,3 +298,11 @@ def test_neighbouring_pieces_of_one_turn_are_one_message(shell: Shell) -> None:
     assert isinstance(done, SpanDone)
     assert (done.start, done.stop, done.nbytes, done.seconds) == (0, 2, 2, 1.0)
     assert done.times == [7, 2]
+
+
+def test_a_restart_that_is_asked_for_twice_is_answered_twice(shell: Shell) -> None:
+    shell.handle_all([RestartExecutors(5), RestartExecutors(6)])
+    shell.run_to_end()
+    shell.start_all()
+    answers = [m for m in shell.sent if isinstance(m, ExecutorsRestarted)]
+    assert answers == [ExecutorsRestarted(5), ExecutorsRestarted(6)]

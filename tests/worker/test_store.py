@@ -64,6 +64,67 @@ def test_a_second_copy_is_not_kept() -> None:
     assert store.nbytes == 10
 
 
+def spilling(nbytes: int, disk: int = 10_000) -> Store:
+    return Store(nbytes, disk, "/disk")
+
+
+def test_the_oldest_go_to_disk_when_memory_is_full() -> None:
+    store = spilling(3000)
+    for i in range(3):
+        store.add(block(i, i + 1, 1000, path=f"/{i}" if i else None), i, i + 1)
+    assert (store.take_spills() == [] and not store.is_over) or store.nbytes == 3000
+    store.add(block(3, 4, 1500), 3, 4)
+    first, second = store.take_spills()
+    assert (first.start, second.start) == (0, 1) and store.take_spills() == []
+    assert first.parts and second.path == "/1"  # until they are moved
+    store.on_spilled(first.number, "/disk/a", [0, 1000])
+    store.on_spilled(second.number, "/disk/b", [])
+    assert (first.path, first.places, first.parts) == ("/disk/a", [0, 1000], [])
+    assert second.path == "/1"  # which leads there
+    assert (store.nbytes, store.disk_nbytes) == (2500, 2000)
+    store.free(1, [0, 4])
+    assert (store.nbytes, store.disk_nbytes) == (0, 0)
+    assert store.take_doomed()[0] == ["/disk/a", "/1", "/2"]
+
+
+def test_a_block_that_goes_while_it_is_moved_is_not_counted() -> None:
+    store = spilling(1000)
+    for i in range(2):
+        store.add(block(i, i + 1, 1000, path=f"/{i}"), i, i + 1)
+    (moved,) = store.take_spills()
+    assert store.is_moving(moved.number)
+    store.free(1, [0, 1])
+    assert not store.is_moving(moved.number) and store.nbytes == 1000
+
+
+def test_what_could_not_be_moved_is_tried_again() -> None:
+    """Simulation, seed 1011: it counted as unmovable, and small results were refused for it."""
+    store = spilling(1000)
+    for i in range(2):
+        store.add(block(i, i + 1, 1000), i, i + 1)
+    (moved,) = store.take_spills()
+    store.on_spilled(moved.number, None, [])
+    assert store.nbytes == 2000
+    store.add(block(2, 3, 8), 2, 3)
+    assert {b.start for b in store.take_spills()} == {0, 1}
+
+
+def test_it_is_full_when_the_disk_is() -> None:
+    store = spilling(1000, 1500)
+    store.add(block(0, 1, 1000), 0, 1)
+    store.add(block(1, 2, 1000), 1, 2)
+    with pytest.raises(StoreFull, match="on disk"):
+        store.add(block(2, 3, 1000), 2, 3)
+    with pytest.raises(StoreFull):
+        store.add(block(2, 3, 1600, path="/disk/x"), 2, 3)
+    (moved,) = store.take_spills()
+    store.on_spilled(moved.number, None, [])
+    store.on_disk_full()
+    with pytest.raises(StoreFull):
+        store.add(block(2, 3, 100), 2, 3)
+    assert store.take_spills() == []
+
+
 def test_a_full_store_changes_nothing_and_says_why() -> None:
     store = Store(100)
     store.add(block(0, 1, 80), 0, 1)

@@ -20,6 +20,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
     disk.mkdir()
     monkeypatch.setattr(storefolder, "SHARED_MEMORY", shared)
     monkeypatch.setattr(storefolder.tempfile, "gettempdir", lambda: str(disk))
+    monkeypatch.setattr(storefolder, "DISK", disk)
     monkeypatch.setattr(storefolder, "_free_bytes", lambda path: 10 << 30)
     return shared, disk
 
@@ -33,6 +34,22 @@ def test_it_lies_in_shared_memory_and_is_ours_alone(places: tuple[Path, Path]) -
     assert not os.path.exists(folder.path)
 
 
+def test_beside_it_there_is_one_on_disk(places: tuple[Path, Path]) -> None:
+    folder = storefolder.make_store_folder(1 << 30)
+    spill = Path(folder.spill)
+    assert spill.parent == places[1] and folder.spill_limit_bytes == int((10 << 30) * 0.9)
+    assert stat.S_IMODE(os.stat(spill).st_mode) == 0o700
+    (spill / "s-1").write_bytes(b"result")
+    other = storefolder.make_store_folder(1 << 30)  # sweeps: ours is locked
+    assert (spill / "s-1").exists()
+    other.remove()
+    os.close(folder.spill_lock)  # as if we were killed
+    folder.spill_lock = -1
+    storefolder.sweep()
+    assert not spill.exists()
+    folder.remove()
+
+
 def test_a_small_shared_memory_is_not_used(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +58,7 @@ def test_a_small_shared_memory_is_not_used(
     folder = storefolder.make_store_folder(1 << 30)
     assert Path(folder.path).parent == places[1] and not folder.in_memory
     assert folder.limit_bytes == int((1000 << 20) * 0.9)
+    assert not folder.spill  # it is on disk already
     folder.remove()
 
 
