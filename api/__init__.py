@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cellspan.engine.client import Client, Future, Futures, as_completed, wait
     from cellspan.engine.deploy import LocalCluster
+    from cellspan.engine.executor.context import get_resources
     from cellspan.engine.integrations import register_joblib
     from cellspan.kernel_ext import progress
 
@@ -29,6 +30,7 @@ __all__ = [
     "LocalCluster",
     "__version__",
     "as_completed",
+    "get_resources",
     "load_ipython_extension",
     "progress",
     "register_joblib",
@@ -42,6 +44,7 @@ _ROOM_OF_NAME = {
     "Futures": "cellspan.engine.client",
     "LocalCluster": "cellspan.engine.deploy",
     "as_completed": "cellspan.engine.client",
+    "get_resources": "cellspan.engine.executor.context",
     "progress": "cellspan.kernel_ext",
     "register_joblib": "cellspan.engine.integrations",
     "wait": "cellspan.engine.client",

@@ -26,6 +26,7 @@ from typing import Any
 import msgpack
 
 from .errors import PeerError
+from .ids import Digest, digest_of
 from .messages import MESSAGES, Blob, Message
 
 LIFT_BYTES = 4096
@@ -96,6 +97,14 @@ def decode(header: Blob, buffers: Sequence[Blob]) -> list[Message]:
         raise
     except Exception as error:  # msgpack raises many kinds; all of them mean the same here
         raise PeerError(f"a frame that cannot be read: {error!r}") from error
+
+
+def content_digest(layer: dict[str, Any], options: dict[str, Any]) -> Digest:
+    """Return the hash of what a group computes: its layer, which names functions and arguments by
+    their own digests, and the options that say where and how long it may run.
+    """
+    chosen = {name: options.get(name) for name in ("key", "resources", "timeout", "workers")}
+    return digest_of(msgpack.packb([dict(sorted(layer.items())), chosen]))
 
 
 def _make(row: list[Any]) -> Message:

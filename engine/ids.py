@@ -2,7 +2,8 @@
 
 Law: a group id is chosen by the client that submits the group, without asking anyone, so that a
 submission needs no round trip; it is unique in a cluster because it carries the session number that
-the scheduler gave that client. Nothing else may be read out of an id.
+the scheduler gave that client, or, with the flag of shared work, a hash of what is computed.
+Nothing else may be read out of an id.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ PeerId: TypeAlias = int
 """
 
 GroupId: TypeAlias = int
-"""``session << 32 | serial``: below 2**63, so that it fits a signed 64-bit column."""
+"""``session << 32 | serial``, or of shared work the flag and 52 bits of a hash: below 2**63, so
+that it fits a signed 64-bit column.
+"""
 
 AssignmentId: TypeAlias = int
 """One handing-out of one span to one worker: the attempt number of design.md 4.3. Never used twice.
@@ -25,7 +28,8 @@ AssignmentId: TypeAlias = int
 Digest: TypeAlias = bytes
 """The content hash of a blob: 16 bytes."""
 
-MAX_SESSIONS = 1 << 31
+MAX_SESSIONS = 1 << 30
+SHARED_FLAG = 1 << 62
 MAX_TASKS = 1 << 32
 """Tasks of one group: indices are unsigned 32-bit numbers (the range of a compressed bitmap)."""
 
@@ -46,8 +50,21 @@ def make_group_id(session: PeerId, serial: int) -> GroupId:
     return session << 32 | serial
 
 
+def make_shared_id(content: Digest) -> GroupId:
+    """Return the id of the group that computes this content, whoever submits it.
+
+    52 bits of the digest, placed so that a double holds the id exactly: browsers keep it.
+    """
+    return SHARED_FLAG | (int.from_bytes(content[:8], "big") >> 12) << 10
+
+
+def is_shared(group: GroupId) -> bool:
+    """Tell whether a group id was made from content."""
+    return bool(group & SHARED_FLAG)
+
+
 def get_session(group: GroupId) -> PeerId:
-    """Return the session whose client made the group id."""
+    """Return the session whose client made the group id; of shared work no session's number."""
     return group >> 32
 
 

@@ -41,11 +41,11 @@ length, ...]]``.
 """
 
 Failure: TypeAlias = dict[str, Any]
-"""Why a task has no result. Keys: ``kind`` ('raised', 'cancelled', 'crashed', 'lost',
-'unserializable', 'store'), ``text`` (one paragraph for people), and where they apply ``exception``
-(Blob: cloudpickle of the user's exception), ``traceback`` (str, as formatted where it was raised),
-``origin`` ([group, index] of the task that failed first, when this one only depended on it),
-``worker`` (name), ``exit_code``, ``signal``, ``oom`` (bool), ``log`` (list[str]).
+"""Why a task has no result. Keys: ``kind`` ('raised', 'cancelled', 'crashed', 'timeout', 'lost',
+'departed', 'unserializable', 'store'), ``text`` (one paragraph for people), and where they apply
+``exception`` (Blob: cloudpickle of the user's exception), ``traceback`` (str, as formatted where it
+was raised), ``origin`` ([group, index] of the task that failed first, when this one only depended
+on it), ``worker`` (name), ``exit_code``, ``signal``, ``oom`` (bool), ``log`` (list[str]).
 """
 
 
@@ -96,9 +96,15 @@ class Turned(Message):
 @dataclass(slots=True)
 class SubmitGroup(Message):
     """Make a group. `layer` is a layer in wire form (scheduler/layers.py), `blobs` maps digest to
-    content for all blobs that the layer names. `options`: priority (int, larger first), retries
-    (int), allowed_failures (int). `wanted`: results of at most INLINE_LIMIT_BYTES are pushed to
-    this client as they come.
+    content for all blobs that the layer names. `wanted`: results of at most INLINE_LIMIT_BYTES are
+    pushed to this client as they come.
+
+    `options`: priority (int, larger first), retries (int), allowed_failures (int), resources (what
+    a task asks for, resources.py), workers (names or hosts of those that may run it), timeout
+    (seconds that a task may run), span (``[least, most]`` tasks handed to an executor together),
+    metadata (dict of plain data), key (a name that shared work goes by), once (true: one task for
+    each executor of the one worker in `workers`). Under the id of shared work (ids.py) a group that
+    is there already, with the same content, is held instead.
     """
 
     group: GroupId
@@ -265,13 +271,15 @@ class GroupRefused(Message):
 @dataclass(slots=True)
 class DefineGroup(Message):
     """What a worker must know of a group before its first span: its layer's wire form and blobs
-    that are new to it.
+    that are new to it. `options`: those of its `SubmitGroup` that a worker goes by: resources,
+    timeout, span, once.
     """
 
     group: GroupId
     name: str
     layer: dict[str, Any]
     blobs: dict[Digest, Blob]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -376,9 +384,9 @@ class SpanDone(Message):
 
 @dataclass(slots=True)
 class TaskFailed(Message):
-    """One task of an assignment failed. `kind` 'raised' counts against its retries, 'crashed'
-    against its allowed failures. A task that ran in a piece with others may leave them unreported:
-    they come as `SpanReturned`.
+    """One task of an assignment failed. `kind` 'raised' or 'timeout' counts against its retries,
+    'crashed' against its allowed failures. A task that ran in a piece with others may leave them
+    unreported: they come as `SpanReturned`.
     """
 
     assignment: AssignmentId
@@ -487,9 +495,9 @@ class GetStatus(Message):
 
 @dataclass(slots=True)
 class StatusGiven(Message):
-    """`status`: state, workers (list of dicts: id, name, state, reason, slots, memory_limit_bytes,
-    pid, version, python, stats), version, python, wanted (number of workers asked for), tasks
-    (counts by state), clients (number), lifetime, uptime_s.
+    """`status`: state, workers (list of dicts: id, name, state, reason, slots, resources,
+    memory_limit_bytes, pid, version, python, stats), version, python, wanted (number of workers
+    asked for), tasks (counts by state), clients (number), lifetime, uptime_s.
     """
 
     request: int
@@ -666,6 +674,22 @@ class UnpublishDataset(Message):
     name: str
 
 
+@dataclass(slots=True)
+class GetMetadata(Message):
+    """What was said of these groups when they were submitted? The answer is `MetadataGiven`."""
+
+    request: int
+    groups: list[GroupId]
+
+
+@dataclass(slots=True)
+class MetadataGiven(Message):
+    """`found`: one dict for each group asked for, empty where there is none."""
+
+    request: int
+    found: list[dict[str, Any]]
+
+
 # --- shards of an exchange ------------------------------------------------------------------------
 
 
@@ -725,6 +749,7 @@ MESSAGES: tuple[type[Message], ...] = (
     KeepTasks, GetHolders, HoldersGiven,
     PublishDataset, GetDataset, DatasetGiven, ListDatasets, DatasetsListed, UnpublishDataset,
     PlanExchange, GetShards, PutShards,
+    GetMetadata, MetadataGiven,
 )  # fmt: skip
 """The position of a class in this tuple is its number on the wire: append, never reorder, within
 one PROTOCOL.

@@ -29,14 +29,26 @@ def __getattr__(name: str) -> Any:
 
 
 def load_ipython_extension(ip: InteractiveShell) -> None:
-    """Register `%cluster` and its completion."""
+    """Register `%cluster` and its completion, and a widget for `client.track`."""
+    from cellspan.engine.diagnostics import bars
+
     from .magics import register
 
     register(ip)
 
+    def make_bar(label: str) -> bars.Bar:
+        from .track_bar import NotebookBar
+
+        return NotebookBar(label)
+
+    bars.make_notebook_bar = make_bar
+
 
 def unload_ipython_extension(ip: InteractiveShell) -> None:
     """Take `%cluster` back and close the clients it made; clusters go on as their lifetimes say."""
+    from cellspan.engine.diagnostics import bars
+
     from .magics import unregister
 
     unregister(ip)
+    bars.make_notebook_bar = None

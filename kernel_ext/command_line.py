@@ -96,6 +96,11 @@ def _fill_start(parser: argparse.ArgumentParser) -> None:
         help="memory of each worker, such as 4GB (default: its share of this machine)",
     )
     parser.add_argument(
+        "--resources",
+        metavar="WHAT",
+        help="what tasks can ask of each worker, such as GPU=2,licence=1 (default: the GPUs found)",
+    )
+    parser.add_argument(
         "--lifetime",
         choices=LIFETIMES,
         help="when it ends by itself: with this kernel, with the Jupyter server, or (detached) "

@@ -60,8 +60,8 @@ class ClusterMagics(Magics):  # type: ignore[misc, unused-ignore]
         """Start, list, scale, stop and attach to clusters.
 
             %cluster start [NAME] [--workers N] [--cores N] [--memory SIZE]
-                           [--lifetime kernel|server|detached] [--listen unix|tcp]
-                           [--reuse] [--as VARIABLE]
+                           [--resources WHAT] [--lifetime kernel|server|detached]
+                           [--listen unix|tcp] [--reuse] [--as VARIABLE]
             %cluster list
             %cluster status [NAME]
             %cluster scale [NAME] N
@@ -99,6 +99,7 @@ class ClusterMagics(Magics):  # type: ignore[misc, unused-ignore]
             workers=arguments.workers,
             cores=arguments.cores,
             memory=arguments.memory,
+            resources=arguments.resources,
             lifetime=lifetime,
             listen=arguments.listen,
             kernel_id=find_kernel_id(),

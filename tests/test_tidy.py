@@ -20,10 +20,12 @@ PARTS = ("api", "engine", "kernel_ext", "labext")
 
 # Room of the engine -> the rooms it may import. Downwards only: scheduler, worker and client share
 # messages and do not know each other; only deploy and what stands above it puts them together.
-WIRE = ("ids", "errors", "messages", "codec", "transport")
+WIRE = ("ids", "errors", "messages", "codec", "transport", "resources", "options")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ids": (),
     "errors": ("ids",),
+    "resources": ("errors",),
+    "options": ("errors", "resources"),
     "messages": ("ids", "errors"),
     "codec": ("ids", "errors", "messages"),
     "transport": ("ids", "errors", "messages", "codec"),
@@ -50,6 +52,8 @@ LOOKS_UP: dict[str, str] = {
 THIRD_PARTIES: dict[str, set[str]] = {
     "ids": set(),
     "errors": set(),
+    "resources": set(),
+    "options": {"msgpack"},
     "messages": {"msgpack"},
     "codec": {"msgpack"},
     # It starts inside environments that hold nothing else; a title is set where that can be done.

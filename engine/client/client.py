@@ -19,20 +19,23 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import ConnectionClosed, InvalidArgument
+from ..messages import Blob
 from ..transport import Credentials
 from . import default, reprs
 from .cluster import ClusterQuestions
 from .datasets import Datasets
 from .folding import ABSENT, Folder, check_fanin, list_futures
-from .functions import FunctionTable
+from .functions import FunctionTable, PickledFunction
 from .futures import Future, Futures
 from .holdings import Holdings
 from .link import Callbacks, Link
-from .options import check_options
+from .options import DEFAULT, Options, take_options, with_options
 from .packing import EachPlan, GraphPlan, Packer
 from .plugs import Plugs
 from .progress import GroupProgress, progress_of
+from .running import Running
 from .session import MAX_OPEN_TASKS, Session
+from .sharing import add_group
 from .shuffling import Shuffles
 from .state import GroupState, OpenGraph
 from .target import Target, resolve
@@ -45,7 +48,7 @@ somebody wants them.
 """
 
 
-class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs):
+class Client(ClusterQuestions, Holdings, Datasets, Running, TaskMethods, Shuffles, Plugs):
     """A connection to a cluster, to run tasks on it.
 
     Args:
@@ -273,23 +276,23 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
 
     # --- submitting -------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        fn: Callable[..., Any],
-        /,
-        *args: Any,
-        name: str | None = None,
-        priority: int = 0,
-        retries: int = 0,
-        allowed_failures: int = 2,
-        **kwargs: Any,
-    ) -> Future:
+    @with_options
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Run ``fn(*args, **kwargs)`` on the cluster and return its future at once.
 
         Futures anywhere in the arguments (also inside lists, tuples and dicts) are replaced by
-        their results. Submits of one function join one group, called after it or by `name`.
-        `priority`: larger runs first. `retries`: how often it runs again if it raises;
-        `allowed_failures`: how often its executor may die.
+        their results. Submits of one function with the same options join one group. Options, which
+        are not handed to the function:
+
+        `name`: of the group; None: the function's. `priority`: larger runs first. `retries`: how
+        often it runs again if it raises; `allowed_failures`: how often its executor may die.
+        `resources`: what it needs of a worker, as ``{"GPU": 1, "memory": 2e9}``; see
+        `cellspan.get_resources`. `workers`: the name or host of the worker that may run it, or a
+        list. `timeout`: seconds that it may run; then it is ended and raises `TimeoutError`.
+        `pure`: it does nothing but return what follows from its arguments: equal work of all
+        clients is computed once; `key`: a name for the work, which pure work is shared under.
+        `metadata`: a small dict that is kept with the group. `span`: how many tasks an executor is
+        handed together, a number or (at least, at most).
 
         Raises:
             ArgumentNotSerializable: the function or an argument cannot be pickled; the text names
@@ -298,60 +301,72 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
             ConnectionClosed: the client is closed or has lost its cluster.
         """
         session = self._session or self.session
+        options = take_options(kwargs)
         function = self._functions.pickle(fn)
+        if options.pure:
+            return self._submit_pure(function, args, kwargs, options)
         payload, deps = self._packer.pack_call(function, args, kwargs)
-        key = (function.key, name, priority, retries, allowed_failures)
+        key = function.key if options is DEFAULT else (function.key, options)
         with session.lock:
             group = session.open.get(key)
             if group is None or group.n >= MAX_OPEN_TASKS or session.closed is not None:
-                options = check_options(name, priority, retries, allowed_failures)
-                group = session.open_graph(
-                    key, name or function.name, function.digest, function.blob, options
-                )
+                name = options.name or function.name
+                wire = options.to_wire()
+                group = session.open_graph(key, name, function.digest, function.blob, wire)
             index = session.add_call(group, payload, deps)
         session.wake()
         return Future(group, index)
 
-    def map(
-        self,
-        fn: Callable[..., Any],
-        /,
-        *iterables: Any,
-        name: str | None = None,
-        priority: int = 0,
-        retries: int = 0,
-        allowed_failures: int = 2,
-        **kwargs: Any,
-    ) -> Futures:
+    def _submit_pure(
+        self, function: PickledFunction, args: Any, kwargs: dict[str, Any], options: Options
+    ) -> Future:
+        """A group of its own: what is computed is known when it is submitted."""
+        session = self.session
+        plan = self._packer.pack_same(function, args, kwargs, 1)
+        with session.lock:
+            group = self._add_each(function, plan, options)
+            group.counts[0] = group.counts.get(0, 0) + 1
+        session.wake()
+        return Future(group, 0)
+
+    @with_options
+    def map(self, fn: Callable[..., Any], /, *iterables: Any, **kwargs: Any) -> Futures:
         """Run ``fn(*items, **kwargs)`` for each tuple of items of the iterables, and return the
         futures at once.
 
         The iterables have one length; what has none (`itertools.count()`, a generator) may go on
         beyond the others. A `range`, or the futures of another map, costs nothing to send, however
         long it is; items are pickled in chunks; keyword arguments are the same for all tasks and
-        are sent once. Options and errors: as for `submit`; InvalidArgument, too, if the iterables
-        differ in length, do not end, or make more than 500 million tasks.
+        are sent once. Options and errors: as for `submit`; each counts for every task.
+        InvalidArgument, too, if the iterables differ in length, do not end, or make more than 500
+        million tasks. A map over lists with futures among other items is not shared, though pure.
         """
         session = self._session or self.session
         if not iterables:
             raise InvalidArgument(
                 "map needs an iterable: map(f, range(10)); for one call use submit(f, ...)"
             )
-        options = check_options(name, priority, retries, allowed_failures)
+        options = take_options(kwargs)
         function = self._functions.pickle(fn)
         plan = self._packer.pack_map(function, iterables, kwargs)
-        name = name or function.name
         if isinstance(plan, GraphPlan):
-            group = self._add_graph(name, function.digest, function.blob, plan, options)
+            futures = self._add_graph(function, plan, options)
         elif not plan.n:
             session.check_open()
+            name = options.name or function.name
             return Futures(GroupState(session, 0, name, 0), range(0))
         else:
-            group = self._add_each(name, function.digest, function.blob, plan, options)
-        futures = Futures(group, range(group.n))
+            with session.lock:
+                group = self._add_each(function, plan, options)
+                group.is_map = True
+                group.ranges.append((0, group.n))  # until the Futures holds them
+            futures = Futures(group, range(group.n))
+            with session.lock:
+                group.ranges.remove((0, group.n))
         session.wake()
         return futures
 
+    @with_options
     def reduce(
         self,
         fn: Callable[[Any, Any], Any],
@@ -360,10 +375,7 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
         *,
         initial: Any = ABSENT,
         fanin: int = 8,
-        name: str | None = None,
-        priority: int = 0,
-        retries: int = 0,
-        allowed_failures: int = 2,
+        **options: Any,
     ) -> Future:
         """Combine the results of futures with a function of two arguments, as `functools.reduce`
         does, and return the future of the one result at once.
@@ -374,7 +386,7 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
         change its arguments. `initial` stands before the first result; of one future without it the
         result is that future's own. What was combined is let go of level by level, unless you hold
         its future. The futures of a map cost nothing to name; others are listed.
-        `name`, `priority`, `retries`, `allowed_failures`: as for `submit`.
+        Options: as for `submit`; each counts for every task of the tree.
 
         Raises:
             InvalidArgument: there are no futures and no `initial`, or something else than futures,
@@ -382,45 +394,45 @@ class Client(ClusterQuestions, Holdings, Datasets, TaskMethods, Shuffles, Plugs)
         """
         session = self.session
         session.check_open()
-        options = check_options(name, priority, retries, allowed_failures)
+        chosen = take_options(options)
+        if options:
+            raise InvalidArgument(f"reduce has no option {next(iter(options))!r}")
         check_fanin(fanin)
         found = list_futures(futures, "reduce", "use functools.reduce")
         if found:
             folder = Folder(session, self._packer, self._functions)
-            return folder.fold(fn, found, initial, fanin, name, options)
+            return folder.fold(fn, found, initial, fanin, chosen)
         if initial is ABSENT:
             raise InvalidArgument("reduce of no futures has no result without an `initial` value")
-        name = name or self._functions.pickle(fn).name
-        return self.submit(functools.reduce, fn, (), initial, name=name, **options)
+        if chosen.name is None:
+            chosen = chosen._replace(name=self._functions.pickle(fn).name)
+        return self.submit(functools.reduce, fn, (), initial, **chosen.as_arguments())
 
-    def _add_each(
-        self, name: str, digest: bytes, blob: bytes, plan: EachPlan, options: dict[str, Any]
-    ) -> GroupState:
-        session = self.session
+    def _add_each(self, function: PickledFunction, plan: EachPlan, options: Options) -> GroupState:
+        """Submit a map, or a pure call. Under the lock."""
         layer = {
-            "kind": "each", "n": plan.n, "function": digest, "args": plan.args, "names": plan.names,
+            "kind": "each", "n": plan.n, "function": function.digest, "args": plan.args,
+            "names": plan.names,
         }  # fmt: skip
-        with session.lock:
-            group = session.add_group(
-                name, plan.n, layer, {digest: blob, **plan.blobs}, options, plan.n <= PUSHED_TASKS
-            )
-            group.is_map = True
-        return group
+        blobs = {function.digest: function.blob, **plan.blobs}
+        name = options.name or function.name
+        is_small = plan.n <= PUSHED_TASKS
+        return add_group(self.session, name, plan.n, layer, blobs, options, is_small)
 
-    def _add_graph(
-        self, name: str, digest: bytes, blob: bytes, plan: GraphPlan, options: dict[str, Any]
-    ) -> GroupState:
+    def _add_graph(self, function: PickledFunction, plan: GraphPlan, options: Options) -> Futures:
         session = self.session
-        layer = {"kind": "graph", "function": digest}
+        layer = {"kind": "graph", "function": function.digest}
+        blobs: dict[bytes, Blob] = {function.digest: function.blob}
+        name, wire = options.name or function.name, options.to_wire()
         with session.lock:
-            group = session.add_group(name, 0, layer, {digest: blob}, options, True)
+            group = session.add_group(name, 0, layer, blobs, wire, True)
             group.graph = OpenGraph(None)
             group.is_map = True
             for payload, deps in plan.calls:
                 session.add_call(group, payload, deps)
             group.counts.clear()  # the Futures holds them
             session.close_graph(group)
-        return group
+        return Futures(group, range(group.n))
 
 
 def _default_name() -> str:

@@ -19,12 +19,13 @@ from ..executor import values
 from ..messages import Failure
 from .state import FailedTasks
 
-_KINDS: dict[str, type[TaskError]] = {
+_KINDS: dict[str, type[Exception]] = {
     "cancelled": TaskCancelled,
     "crashed": ExecutorDied,
     "lost": DataLost,
     "unserializable": ResultNotSerializable,
     "store": StoreFull,
+    "timeout": TimeoutError,
 }
 _SHOWN_LOG_LINES = 10
 

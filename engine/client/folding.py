@@ -15,8 +15,10 @@ from ..errors import InvalidArgument
 from ..messages import Blob
 from .functions import FunctionTable, PickledFunction
 from .futures import Future, Futures
+from .options import Options
 from .packing import Packer
 from .session import Session
+from .sharing import add_group
 from .state import GroupState, OpenGraph
 
 MAX_FANIN = 1 << 16
@@ -64,12 +66,11 @@ class Folder:
         futures: Futures | list[Future],
         initial: Any,
         fanin: int,
-        name: str | None,
-        options: dict[str, Any],
+        options: Options,
     ) -> Future:
         """Submit the tree over futures, at least one; return the future of its root."""
         function = self._functions.pickle(fn)
-        name = name or function.name
+        name = options.name or function.name
         run = self._packer.find_run(futures)
         if run is not None:
             group, start = run
@@ -92,7 +93,7 @@ class Folder:
         initial: Any,
         fanin: int,
         name: str,
-        options: dict[str, Any],
+        options: Options,
     ) -> Future:
         blobs: dict[bytes, Blob] = {function.digest: function.blob}
         digest = None
@@ -106,8 +107,8 @@ class Folder:
         }  # fmt: skip
         session = self._session
         with session.lock:
-            group = session.add_group(name, n, layer, blobs, options, False, held_from=n - 1)
-            group.counts[n - 1] = 1
+            group = add_group(session, name, n, layer, blobs, options, False, held_from=n - 1)
+            group.counts[n - 1] = group.counts.get(n - 1, 0) + 1
             session.push(group, n - 1, n)  # a small result comes unasked, as a submit's does
         session.wake()
         return Future(group, n - 1)
@@ -119,7 +120,7 @@ class Folder:
         initial: Any,
         fanin: int,
         name: str,
-        options: dict[str, Any],
+        options: Options,
     ) -> Futures:
         """Submit the first level over futures that are no run of one group: a call for each."""
         session = self._session
@@ -131,7 +132,8 @@ class Folder:
         layer = {"kind": "graph", "function": function.digest}
         blobs: dict[bytes, Blob] = {function.digest: function.blob}
         with session.lock:
-            group = session.add_group(name, 0, layer, blobs, options, len(calls) == 1)
+            wire = options.to_wire()
+            group = session.add_group(name, 0, layer, blobs, wire, len(calls) == 1)
             group.graph = OpenGraph(None)
             for payload, deps in calls:
                 session.add_call(group, payload, deps)

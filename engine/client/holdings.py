@@ -10,8 +10,8 @@ from __future__ import annotations
 import platform
 from typing import Any, NamedTuple
 
-from ..errors import ClusterError
-from ..messages import GetHolders, GetStatus
+from ..errors import ClusterError, InvalidArgument
+from ..messages import GetHolders, GetMetadata, GetStatus
 from .cluster import DEFAULT_TIMEOUT_S, Asking
 from .collecting import check_futures, select
 from .futures import Future
@@ -89,6 +89,24 @@ class Holdings(Asking):
             return round(sum(union.count * each for union, each in counted.values()))
 
         return self._ask_holders(checked, take, timeout, "nbytes")
+
+    def get_metadata(self, futures: Any, *, timeout: float | None = DEFAULT_TIMEOUT_S) -> Any:
+        """Return what was given as `metadata` when the tasks of futures were submitted, by this
+        client or another: a dict; of futures of several groups a list of dicts, one for each group
+        in the order of the futures. Empty where nothing was given.
+
+        Raises: as `who_has`.
+        """
+        checked = check_futures(futures, "get_metadata")
+        numbers = list(dict.fromkeys(group.id for group, _, _ in select(checked).runs()))
+        if not numbers:
+            raise InvalidArgument("get_metadata needs the future of a task, and was given none")
+        return self._ask(
+            lambda number: GetMetadata(number, numbers),
+            lambda answer: answer.found[0] if len(numbers) == 1 else list(answer.found),
+            timeout,
+            "get_metadata",
+        )
 
     def _ask_holders(self, futures: Any, take: Any, timeout: float | None, what: str) -> Any:
         rows = None

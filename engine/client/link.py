@@ -32,6 +32,7 @@ from ..messages import (
     HoldersGiven,
     LogsGiven,
     Message,
+    MetadataGiven,
     SnapshotTaken,
     StatusGiven,
     Turned,
@@ -58,7 +59,7 @@ HELD_TURNS = 5
 
 _ANSWERS = (
     Accepted, AddressFound, DatasetGiven, DatasetsListed, Declined, HoldersGiven, LogsGiven,
-    SnapshotTaken, StatusGiven, WorkersPicked,
+    MetadataGiven, SnapshotTaken, StatusGiven, WorkersPicked,
 )  # fmt: skip
 
 

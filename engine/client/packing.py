@@ -110,6 +110,12 @@ class Packer:
         except _FuturesInside:
             return self._pack_graph(function, columns, kwargs, n)
 
+    def pack_same(
+        self, function: PickledFunction, args: tuple[Any, ...], kwargs: dict[str, Any], n: int
+    ) -> EachPlan:
+        """Return the arguments of `n` calls that are all alike. Raises: as `pack_call`."""
+        return self._pack_each(function, [Constant(arg) for arg in args], kwargs, n)
+
     def _pack_each(
         self, function: PickledFunction, columns: list[Any], kwargs: dict[str, Any], n: int
     ) -> EachPlan:

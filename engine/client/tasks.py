@@ -17,6 +17,7 @@ from .link import Link
 from .scattering import pickle_items, scatter_items
 from .session import Session
 from .state import GroupState
+from .tracking import Track
 from .waiting import check_timeout
 
 
@@ -104,6 +105,24 @@ class TaskMethods:
     def as_completed(self, futures: Iterable[Future], timeout: float | None = None) -> as_completed:
         """Iterate over futures in the order in which their tasks end, like `as_completed`."""
         return as_completed(futures, timeout)
+
+    def track(
+        self,
+        futures: Iterable[Future],
+        label: str | None = None,
+        timeout: float | None = None,
+        file: Any = None,
+    ) -> Track:
+        """Iterate over futures in the order in which their tasks end, and show how far they are: a
+        line on standard error if that is a terminal, a widget in a notebook that has loaded the
+        extension. ``for future in client.track(futures): ...``, or `async for`.
+
+        `label`: what the bar is called; None: as the group. `file`: a terminal to draw on. Ctrl-C
+        and `break` end the iteration and its bar, not the tasks.
+
+        Raises: as `as_completed`.
+        """
+        return Track(futures, label, timeout, file)
 
     def cancel(self, futures: Any, force: bool = True) -> Any:
         """Cancel tasks that have not ended, and what depends on them; return how many of `futures`

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from ..errors import InvalidArgument
+from ..resources import Offer, check_offer, parse_offer
 
 LIFETIMES = ("kernel", "server", "detached")
 DEFAULT_IDLE_TIMEOUT_S = 3600.0
@@ -54,6 +55,11 @@ def parse_memory(memory: Any) -> int:
             f"'4GB' or '512MiB', at least {MIN_MEMORY_BYTES >> 20} MiB; or leave it out"
         )
     return size
+
+
+def check_resources(resources: Any) -> Offer:
+    """Return what each worker offers, from a dict like ``{"GPU": 1}`` or a text like ``GPU=1``."""
+    return parse_offer(resources) if isinstance(resources, str) else check_offer(resources)
 
 
 def check_lifetime(lifetime: Any) -> str:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from ..errors import ClusterDead, ClusterNotFound, InvalidArgument
+from ..resources import GPU, Offer
 from ..worker.config import WorkerConfig
 from . import (
     arguments,
@@ -35,6 +36,7 @@ def run_scheduler(
     workers: int,
     cores: int | None,
     memory: str | None,
+    resources: str | None,
     idle_timeout_s: float | None,
 ) -> int:
     """Run a cluster's scheduler until it is stopped; returns the exit code. It may have no workers
@@ -44,8 +46,8 @@ def run_scheduler(
         InvalidArgument, ClusterExists: as `manager.start_cluster`.
     """
     info = plan.plan_cluster(
-        name, workers=workers or 1, cores=cores, memory=memory, listen=listen,
-        lifetime="detached", idle_timeout_s=idle_timeout_s,
+        name, workers=workers or 1, cores=cores, memory=memory, resources=resources,
+        listen=listen, lifetime="detached", idle_timeout_s=idle_timeout_s,
     )  # fmt: skip
     info.workers = workers
     info.idle_timeout_s = idle_timeout_s  # whoever keeps a terminal open for it ends it there
@@ -70,6 +72,7 @@ def run_one_worker(
     name: str | None,
     cores: int | None,
     memory: str | None,
+    resources: str | None,
     interpreter: str | None,
     host: str | None,
     topology: str | None = None,
@@ -110,12 +113,20 @@ def run_one_worker(
             interpreter=interpreter or sys.executable,
             credentials=paths,
             topology=arguments.check_topology(topology),
+            resources=_choose_resources(resources),
         )
         _log_to_terminal()
         run_worker(config)
         return 0
     finally:
         folders.remove_folder(folder)
+
+
+def _choose_resources(resources: str | None) -> Offer:
+    if resources is not None:
+        return arguments.check_resources(resources)
+    gpus = plan.detect_gpus()
+    return {GPU: gpus} if gpus else {}
 
 
 def _resolve(cluster: str) -> ClusterInfo:

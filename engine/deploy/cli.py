@@ -21,6 +21,8 @@ from . import arguments, manager
 from .connection_file import ClusterInfo
 from .local import count, describe, format_bytes
 
+RESOURCES_HELP = "like GPU=2,licence=1 or GPU=0+3 by device (default: the GPUs that are found)"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
@@ -58,8 +60,9 @@ def _start(options: argparse.Namespace) -> int:
         owner_pid = os.getppid()  # this process ends in a moment; the shell is what was meant
     info = manager.start_cluster(
         options.name, workers=options.workers, cores=options.cores, memory=options.memory,
-        lifetime=options.lifetime, idle_timeout_s=options.idle_timeout, listen=options.listen,
-        interpreter=options.interpreter, owner_pid=owner_pid, timeout_s=options.timeout,
+        resources=options.resources, lifetime=options.lifetime, idle_timeout_s=options.idle_timeout,
+        listen=options.listen, interpreter=options.interpreter, owner_pid=owner_pid,
+        timeout_s=options.timeout,
     )  # fmt: skip
     if options.json:
         _print_json(info.to_json())
@@ -174,7 +177,7 @@ def _scheduler(options: argparse.Namespace) -> int:
 
     return by_hand.run_scheduler(
         options.name, listen=options.listen, workers=options.workers, cores=options.cores,
-        memory=options.memory, idle_timeout_s=options.idle_timeout,
+        memory=options.memory, resources=options.resources, idle_timeout_s=options.idle_timeout,
     )  # fmt: skip
 
 
@@ -183,7 +186,8 @@ def _worker(options: argparse.Namespace) -> int:
 
     return by_hand.run_one_worker(
         options.cluster, name=options.name, cores=options.cores, memory=options.memory,
-        interpreter=options.interpreter, host=options.host, topology=options.topology,
+        resources=options.resources, interpreter=options.interpreter, host=options.host,
+        topology=options.topology,
     )  # fmt: skip
 
 
@@ -282,6 +286,7 @@ def _add_sizes(parser: argparse.ArgumentParser, default_workers: int) -> None:
     )  # fmt: skip
     parser.add_argument("--cores", type=int, help="of each worker (default: all)")
     parser.add_argument("--memory", help="of each worker, like 4GB (default: a fair share)")
+    parser.add_argument("--resources", metavar="WHAT", help=f"of each worker, {RESOURCES_HELP}")
     parser.add_argument(
         "--listen", default="unix", metavar="WHERE",
         help="unix (this machine, default), tcp (TLS) or tcp://HOST:PORT",
@@ -309,6 +314,7 @@ def _add_processes(commands: Any) -> None:
     worker.add_argument("--name", help="the worker's name (default: host and pid)")
     worker.add_argument("--cores", type=int, help="default: all")
     worker.add_argument("--memory", help="like 4GB (default: what there is)")
+    worker.add_argument("--resources", metavar="WHAT", help=RESOURCES_HELP)
     worker.add_argument("--interpreter", metavar="PATH", help="Python that executors run with")
     worker.add_argument(
         "--host", help="address of this machine that other machines reach (TLS clusters)"

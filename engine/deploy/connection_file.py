@@ -30,7 +30,9 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(slots=True)
 class ClusterInfo:
-    """What a cluster is. Sizes in bytes, times in unix seconds (`start_time`: see processes.py)."""
+    """What a cluster is. Sizes in bytes, times in unix seconds (`start_time`: see processes.py).
+    `resources`: what each worker offers; None: its share of `gpus`, which the machine has.
+    """
 
     name: str
     id: str
@@ -46,6 +48,8 @@ class ClusterInfo:
     workers: int = 1
     cores: int = 1
     memory_bytes: int = 0
+    resources: dict[str, Any] | None = None
+    gpus: list[int | str] = field(default_factory=list)
     interpreter: str = ""
     cwd: str = ""
     kernel_id: str | None = None

@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..resources import GPU, Offer, Unit
 from ..transport.credentials import Credentials
 from .connection_file import write_private
 from .folders import read_tail
@@ -31,7 +32,9 @@ EXITING_S = 0.02
 @dataclass(slots=True)
 class LaunchSpec:
     """What all workers of one cluster have in common. `listen` has `{name}` in it where paths must
-    differ."""
+    differ. `resources`: of each worker; None: its share of `devices`, the GPUs of this machine,
+    which
+    are dealt out among `workers` workers."""
 
     scheduler: str
     cluster_id: str
@@ -43,6 +46,9 @@ class LaunchSpec:
     cwd: str
     interpreter: str
     credentials: Credentials | None = None
+    resources: Offer | None = None
+    devices: list[Unit] = field(default_factory=list)
+    workers: int = 1
 
 
 class LocalLauncher:
@@ -53,6 +59,8 @@ class LocalLauncher:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._deadlines: dict[str, float] = {}
         self._credentials_paths = _write_credentials(spec)
+        self._devices = list(spec.devices)
+        self._dealt: dict[str, list[Unit]] = {}
 
     def launch(self, name: str) -> None:
         """Start a worker.
@@ -73,6 +81,7 @@ class LocalLauncher:
             "cwd": spec.cwd,
             "interpreter": spec.interpreter,
             "credentials": self._credentials_paths,
+            "resources": self._deal(name),
         }
         path = folder / f"{name}.json"
         write_private(path, json.dumps(config))
@@ -82,6 +91,20 @@ class LocalLauncher:
                 [sys.executable, "-P", "-m", WORKER_MODULE, str(path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
             )  # fmt: skip
+
+    def _deal(self, name: str) -> Offer:
+        """Return what a worker offers. Of this machine's GPUs no two workers have the same, as long
+        as there are enough for what was asked for.
+        """
+        offer: Offer = dict(self._spec.resources or {})
+        wanted: Any = offer.get(GPU, 0)
+        if self._spec.resources is None:
+            wanted = -(-len(self._spec.devices) // max(1, self._spec.workers))
+            wanted = min(wanted, len(self._devices))
+        if isinstance(wanted, int) and 0 < wanted <= len(self._devices):
+            offer[GPU] = self._dealt[name] = self._devices[:wanted]
+            del self._devices[:wanted]
+        return offer
 
     def find_ended(self) -> list[tuple[str, str]]:
         """Return the workers whose processes have ended since the last call, and how."""
@@ -143,6 +166,7 @@ class LocalLauncher:
         return [[name, "log", written, text] for text in read_tail(path, lines)]
 
     def _clean_up(self, name: str) -> None:
+        self._devices = self._dealt.pop(name, []) + self._devices
         for ending in (".json", ".sock"):
             with contextlib.suppress(OSError):
                 os.unlink(Path(self._spec.folder) / f"{name}{ending}")

@@ -11,6 +11,7 @@ import contextlib
 import html
 import os
 import signal
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +33,8 @@ class LocalCluster:
         listen: 'unix', or 'tcp' for TLS on this machine's address.
         lifetime: 'kernel' (ends with this process), 'server' (with the Jupyter server), or
         'detached'.
+        resources: what each worker offers to tasks beside cores and memory, like ``{"GPU": 1}``;
+        None: its share of the GPUs that are found.
 
     Further keyword arguments are those of `deploy.manager.start_cluster`.
 
@@ -47,11 +50,12 @@ class LocalCluster:
         name: str | None = None,
         listen: str = "unix",
         lifetime: str = "kernel",
+        resources: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self._info = manager.start_cluster(
             name, workers=workers, cores=cores, memory=memory, listen=listen, lifetime=lifetime,
-            **options,
+            resources=resources, **options,
         )  # fmt: skip
         if lifetime == "kernel":  # its lease would end it too, but a moment after we are gone
             atexit.register(_end_at_exit, self._info, os.getpid())

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def start_cluster(
     workers: int = 1,
     cores: int | None = None,
     memory: int | str | None = None,
+    resources: Mapping[str, Any] | str | None = None,
     lifetime: str = "kernel",
     idle_timeout_s: float | None = None,
     listen: str = "unix",
@@ -58,7 +60,9 @@ def start_cluster(
     """Start a cluster on this machine and return when its first worker can run tasks.
 
     `cores` and `memory` (bytes, or a text like '4GB') are those of each worker; None: all cores,
-    and a fair share of the memory. `lifetime`: 'kernel' (ends with process `owner_pid`, by default
+    and a fair share of the memory. `resources`: what each worker offers to tasks beside that, as
+    ``{"GPU": 1, "licence": 2}`` (whole numbers are dealt out one by one); None: its share of the
+    GPUs that are found. `lifetime`: 'kernel' (ends with process `owner_pid`, by default
     this one), 'server' (ends with the Jupyter server: `owner_pid`, or the one that this kernel
     belongs to) or 'detached' (ends when stopped, or when it was without clients and work for
     `idle_timeout_s`, by default an hour). `interpreter` runs scheduler, workers and executors;
@@ -70,7 +74,7 @@ def start_cluster(
         StartFailed: it did not come up; the text has the last lines of its log.
     """
     info = plan_cluster(
-        name, workers=workers, cores=cores, memory=memory, lifetime=lifetime,
+        name, workers=workers, cores=cores, memory=memory, resources=resources, lifetime=lifetime,
         idle_timeout_s=idle_timeout_s, listen=listen, interpreter=interpreter,
         owner_pid=owner_pid, kernel_id=kernel_id, cwd=cwd,
     )  # fmt: skip

@@ -10,8 +10,11 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import InvalidArgument
+from ..resources import Unit
 from . import arguments, connection_file, processes
 from .connection_file import ClusterInfo
 
@@ -22,6 +25,7 @@ def plan_cluster(
     workers: int = 1,
     cores: int | None = None,
     memory: int | str | None = None,
+    resources: Mapping[str, Any] | str | None = None,
     lifetime: str = "kernel",
     idle_timeout_s: float | None = None,
     listen: str = "unix",
@@ -49,6 +53,8 @@ def plan_cluster(
         workers=workers,
         cores=detect_cores() if cores is None else arguments.check_cores(cores),
         memory_bytes=detect_memory(workers) if memory is None else arguments.parse_memory(memory),
+        resources=None if resources is None else arguments.check_resources(resources),
+        gpus=detect_gpus(),
         interpreter=_check_interpreter(interpreter),
         cwd=_check_cwd(cwd),
         kernel_id=kernel_id,
@@ -71,6 +77,13 @@ def detect_memory(workers: int) -> int:
     from ..worker import limits
 
     return max(arguments.MIN_MEMORY_BYTES, limits.detect_memory_bytes() // workers)
+
+
+def detect_gpus() -> list[Unit]:
+    """Return the names of the GPUs that we may use."""
+    from ..worker import limits
+
+    return limits.detect_gpus()
 
 
 def get_version() -> str:

@@ -123,6 +123,9 @@ def _run(info: ClusterInfo, must_tell: bool) -> None:
             cwd=info.cwd,
             interpreter=info.interpreter,
             credentials=made.get("worker"),
+            resources=info.resources,
+            devices=info.gpus,
+            workers=info.workers,
         )
     )
     reporter = Reporter(info, made.get("client"), must_tell)

@@ -6,6 +6,7 @@ one pass over groups and workers, whatever the number of tasks. Standard library
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from math import ceil, isfinite
@@ -30,7 +31,11 @@ from .words import other_text
 NAME_CHARS, NAME_BYTES = 80, 160
 CLIENT_CHARS, CLIENT_BYTES = 40, 80
 ERROR_CHARS, ERROR_BYTES = 200, 240
+WARNING_CHARS, WARNING_BYTES = 160, 180
+METADATA_CHARS, METADATA_BYTES = 60, 80
 """Texts are clipped to so many characters and so many bytes of JSON, whichever is shorter."""
+NOTED_ROWS = 32
+"""Warnings and metadata stand in the first rows only: those of active groups."""
 
 WINDOW_GAP_S = 30.0
 WINDOW_BACK_S = 600.0
@@ -58,6 +63,8 @@ def build_snapshot(
     totals = _sum_counts(everyone, share)
     chosen, rest = _choose_groups(everyone)
     rows = [_row_of(counters, share, now, epoch) for counters in chosen]
+    for row, counters in zip(rows[:NOTED_ROWS], chosen, strict=False):
+        row.warning, row.metadata = _warning_of(counters), _metadata_of(counters)
     if rest:
         rows.append(_sum_rest(rest, share, now, epoch))
     found = Activity()
@@ -168,6 +175,8 @@ def _row_of(counters: GroupCounters, share: float, now: float, epoch: float) -> 
         eta_s=short(left / rate) if left and rate > 0 else None,
         quantiles=_quantiles(counters.histogram),
         error=None if counters.error is None else clip(counters.error, ERROR_CHARS, ERROR_BYTES),
+        warning=None,
+        metadata="",
     )
 
 
@@ -198,7 +207,22 @@ def _sum_rest(rest: list[GroupCounters], share: float, now: float, epoch: float)
         eta_s=short(left / rate) if left and rate > 0 else None,
         quantiles=_quantiles(histogram),
         error=next((clip(c.error, ERROR_CHARS, ERROR_BYTES) for c in rest if c.error), None),
+        warning=next((text for c in rest if (text := _warning_of(c))), None),
+        metadata="",
     )
+
+
+def _warning_of(counters: GroupCounters) -> str | None:
+    if not counters.warning:
+        return None
+    return clip(counters.warning, WARNING_CHARS, WARNING_BYTES)
+
+
+def _metadata_of(counters: GroupCounters) -> str:
+    if not counters.metadata:
+        return ""
+    text = json.dumps(counters.metadata, ensure_ascii=False, default=str)
+    return clip(text, METADATA_CHARS, METADATA_BYTES)
 
 
 def _quantiles(histogram: dict[int, int]) -> list[float] | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import log2
+from typing import Any
 
 STATES = ("waiting", "ready", "assigned", "done", "failed", "released")
 """States of a task, as `GroupCounters.on_move` names them."""
@@ -86,12 +87,13 @@ class GroupCounters:
     `counts` is the number of tasks by state. `seconds` is time spent in the user's function, summed
     over tasks, and `histogram` its distribution (bin to count). `bytes_held` is the size of the
     results that are kept now. `started` is when its first task was given to a worker, None before.
+    `metadata` was given by whoever submitted it; `warning` says why it cannot go on, if so.
     """
 
     __slots__ = (
         "_last_end", "_released_done", "_reported", "_ring", "_ring_at", "_ring_reports",
         "bytes_held", "client", "counts", "created", "depth", "error", "group", "histogram",
-        "layer", "name", "seconds", "started",
+        "layer", "metadata", "name", "seconds", "started", "warning",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +116,8 @@ class GroupCounters:
         self.seconds = 0.0
         self.bytes_held = 0
         self.error: str | None = None
+        self.warning: str | None = None
+        self.metadata: dict[str, Any] = {}
         self.started: float | None = None
         self._last_end: float | None = None
         self._released_done = 0

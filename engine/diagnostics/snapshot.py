@@ -41,7 +41,8 @@ class GroupRow:
     has been computed, also where the result was let go since. `released` tasks are wanted by nobody
     any more; those that were never computed are in no other column. `rate` is of late while the
     group runs, the mean of its life afterwards. `seconds` sums the durations of tasks; `quantiles`
-    of them: p10, p50, p90, longest.
+    of them: p10, p50, p90, longest. `error`: the first failure; `warning`: why ready tasks cannot
+    be placed; `metadata`: what was said of the group, as JSON that is cut where it is long.
     """
 
     group: int
@@ -65,6 +66,8 @@ class GroupRow:
     eta_s: float | None
     quantiles: list[float] | None
     error: str | None
+    warning: str | None = None
+    metadata: str = ""
 
     @property
     def dropped(self) -> int:

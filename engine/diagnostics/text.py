@@ -31,6 +31,7 @@ def snapshot_text(snapshot: Snapshot, rows: int = 20) -> str:
         return "\n".join([*lines, "no groups yet"])
     cells = [HEAD, *(_cells_of(row) for row in shown)]
     lines += ["", *_table_of(cells)]
+    lines += [f"{clip_text(row.name, NAME_CHARS)}: {row.warning}" for row in shown if row.warning]
     hidden = snapshot.group_count - len(shown)
     if hidden > 0 and shown[-1].group >= 0:
         lines.append(f"... and {hidden:,} more groups")
@@ -109,7 +110,7 @@ def _took_s(row: GroupRow) -> float:
 def _left_text(row: GroupRow) -> str:
     if row.eta_s is not None:
         return f"{about_text(row.eta_s)} left"
-    return "running" if row.running else "waiting"
+    return "running" if row.running else "blocked" if row.warning else "waiting"
 
 
 def _table_of(cells: Sequence[tuple[str, ...]]) -> list[str]:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, BinaryIO
 
-from . import frames
+from . import context, frames
 from .calls import (
     CUT,
     EXHAUSTED,
@@ -121,7 +121,7 @@ class Executor:
                 case "run":
                     self._take_things(header["things"], header["drop"], buffers)
                     if self._claim(header["piece"]):
-                        self._run_piece(header, buffers)
+                        context.call(header.get("resources"), self._run_piece, header, buffers)
                 case "define":
                     self._define(header, buffers)
                 case "drop":

@@ -124,7 +124,16 @@ class _Closure:
 def _goes_with(consumer: Group, producer: Group) -> bool:
     if consumer is producer and consumer.layer.kind == "exchange":
         return False  # merges go where the shards are sent to
+    if not (_is_free(consumer) and _is_free(producer)):
+        return False
     return consumer.owner == producer.owner and consumer.priority >= producer.priority
+
+
+def _is_free(group: Group) -> bool:
+    """May its tasks be in one piece with others? Not if they run with resources of their own, on
+    some workers only, or have to be watched.
+    """
+    return group.restriction is None and "timeout" not in group.options
 
 
 def _task_s(group: Group) -> float:

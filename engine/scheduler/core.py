@@ -26,6 +26,7 @@ from ..messages import (
     GetAddress,
     GetDataset,
     GetHolders,
+    GetMetadata,
     Heartbeat,
     HoldTasks,
     KeepTasks,
@@ -42,7 +43,7 @@ from ..messages import (
     UnpublishDataset,
     WantResults,
 )
-from . import datasets, recovery, reporting, results, scatter, submission
+from . import datasets, recovery, reporting, results, scatter, sharing, submission
 from .along import resume, send_along
 from .groups import Group
 from .handing import hand_out
@@ -234,7 +235,9 @@ class SchedulerCore:
     def is_idle(self) -> bool:
         """Return whether there is nothing to compute and nobody connected who could ask for it."""
         ledger = self.ledger
-        return not ledger.clients and not ledger.assignments and not ledger.placement.find_ready()
+        placement = ledger.placement
+        has_ready = placement.restrictions.has_ready or placement.find_ready() is not None
+        return not ledger.clients and not ledger.assignments and not has_ready
 
 
 # --- what clients say -------------------------------------------------------------------------
@@ -257,6 +260,7 @@ def _on_cancel(ledger: Ledger, client: Client, message: CancelTasks) -> None:
     group = _find_group(ledger, message.group)
     if group is not None:
         by = message.by or client.name
+        tasks = sharing.own_part(group, client, tasks)
         recovery.cancel(ledger, group, tasks, by, force=message.force)
 
 
@@ -299,6 +303,7 @@ _FROM_CLIENTS: dict[type[Message], Callable[[Ledger, Client, Any], None]] = {
     GetAddress: _on_get_address,
     KeepTasks: submission.keep,
     GetHolders: reporting.find_holders,
+    GetMetadata: reporting.give_metadata,
     PublishDataset: datasets.publish,
     GetDataset: datasets.give,
     ListDatasets: datasets.list_all,

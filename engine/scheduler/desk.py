@@ -143,8 +143,8 @@ class Desk:
         here = {worker["name"] for worker in workers}
         workers += [
             {"id": 0, "name": name, "state": "starting", "reason": "", "slots": 0,
-             "memory_limit_bytes": 0, "pid": 0, "host": "", "version": "", "python": "",
-             "stats": {}}
+             "resources": {}, "memory_limit_bytes": 0, "pid": 0, "host": "", "version": "",
+             "python": "", "stats": {}}
             for name in server.crew.members if name not in here
         ]  # fmt: skip
         return {

@@ -10,12 +10,12 @@ Law: state sets, holders, failures and assignments are changed by moves.py alone
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
 from ..diagnostics.counters import GroupCounters
-from ..ids import AssignmentId, GroupId, PeerId
+from ..ids import AssignmentId, Digest, GroupId, PeerId
 from ..messages import Failure
 from .layers import Layer
 from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, STATES, WAITING
@@ -23,6 +23,7 @@ from .runs import RunMap, set_of
 
 if TYPE_CHECKING:
     from .peers import Worker
+    from .restrictions import Restriction
 
 GROWTH = 16
 """A span may be this many times as long as one that has been reported on."""
@@ -87,6 +88,7 @@ class Group:
         "assigned",
         "assignments",
         "consumers",
+        "content",
         "copied",
         "counters",
         "crashes",
@@ -105,12 +107,14 @@ class Group:
         "known_by",
         "layer",
         "name",
+        "options",
         "owner",
         "priority",
         "published",
         "raised",
         "ready",
         "released",
+        "restriction",
         "result_bytes",
         "retries",
         "seconds",
@@ -142,6 +146,11 @@ class Group:
         self.priority = 0
         self.retries = 0
         self.allowed_failures = 0
+        self.options: dict[str, Any] = {}
+        # What it may not do without, or where it must run; None: anywhere.
+        self.restriction: Restriction | None = None
+        # Of shared work: the digest that its id is made of.
+        self.content: Digest | None = None
         # May tasks be appended? An empty group is kept like one: others may still map over it.
         self.is_open = layer.kind == "graph" or layer.n == 0
         self.is_queued = False

@@ -11,6 +11,7 @@ from typing import Any
 from pyroaring import BitMap
 
 from ..messages import DefineGroup, ForgetGroup, PlanExchange, RunSpan
+from ..options import FOR_WORKERS
 from .exchange import Exchange
 from .graph import Graph
 from .groups import Assignment, Group
@@ -59,7 +60,8 @@ def define(ledger: Ledger, group: Group, worker: Worker) -> None:
     for digest in digests:
         worker.blob_uses[digest] = worker.blob_uses.get(digest, 0) + 1
     layer = group.layer
-    ledger.outbox.send(worker.peer, DefineGroup(group.id, group.name, layer.wire, new))
+    options = {name: group.options[name] for name in FOR_WORKERS if name in group.options}
+    ledger.outbox.send(worker.peer, DefineGroup(group.id, group.name, layer.wire, new, options))
     if isinstance(layer, Exchange):
         owners = [(row, ledger.workers.get(row[2])) for row in layer.owners]
         rows = [[a, b, peer, owner.address] for (a, b, peer), owner in owners if owner is not None]

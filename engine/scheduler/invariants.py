@@ -17,6 +17,7 @@ from .layers import Data
 from .ledger import Ledger
 from .moves import STATES
 from .release import find_ended, find_unwanted
+from .restrictions import can_take
 from .runs import runs_of, set_of
 
 
@@ -218,6 +219,12 @@ def workers_know_their_own(ledger: Ledger) -> None:
         for number, group in worker.holds.items():
             assert ledger.groups.get(number) is group and worker.peer in group.holders
         assert all(number in ledger.groups for number in worker.knows)
+        lent: dict[str, int] = {}
+        for assignment in worker.assignments.values():
+            restriction = assignment.group.restriction
+            for name, parts in (restriction.parts if restriction is not None else {}).items():
+                lent[name] = lent.get(name, 0) + parts * len(assignment.left)
+        assert lent == {name: n for name, n in worker.lent.items() if n}, f"{worker}: lent"
     alive = sum(worker.slots for worker in ledger.workers.values())
     assert ledger.placement.total_slots == alive
     for assignment in ledger.assignments.values():
@@ -258,6 +265,11 @@ def blobs_are_kept(ledger: Ledger) -> None:
 
 def no_task_is_ready_while_a_slot_is_free(ledger: Ledger) -> None:
     """After `place` ready tasks are left only if all slots have work."""
-    ready = any(group.ready for group in ledger.groups.values())
+    groups = [group for group in ledger.groups.values() if group.ready]
     free = [worker for worker in ledger.workers.values() if worker.tasks < worker.slots]
+    ready = any(group.restriction is None for group in groups)
     assert not ready or not free, f"ready tasks, and free slots on {free}"
+    for group in groups:
+        if group.restriction is not None:
+            for worker in free:
+                assert not can_take(group, worker), f"{group} is ready, and {worker} is free for it"

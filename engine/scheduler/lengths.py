@@ -70,6 +70,8 @@ class Lengths:
             per_slot = max(1, min(int(self.span_s / task_s), group.grown, self._max_span))
             least = max(1, int(self._least_s / task_s))
             ready += others_s / mean
+        if hint := group.options.get("span"):
+            per_slot, least = min(max(per_slot, hint[0]), hint[1]), max(least, hint[0])
         free = slots - worker.tasks
         length = free if per_slot == 1 and free > 0 else per_slot * slots
         if self.workers > 1:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyroaring import BitMap
 
 from ..messages import Failure
+from .restrictions import lend
 from .runs import runs_of, set_of
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def _enter_assignment(
         worker.tasks += count
         worker.spans += 1
     worker.load_s += count * assignment.task_s
+    if group.restriction is not None:
+        lend(worker, group, count)
     ledger.placement.on_worker_changed(worker)
 
 
@@ -180,6 +183,8 @@ def _leave_assignment(ledger: Ledger, group: Group, assignment: Assignment, task
     worker.tasks -= count - along
     is_empty = not worker.tasks and not worker.along
     worker.load_s = 0.0 if is_empty else worker.load_s - count * assignment.task_s
+    if group.restriction is not None:
+        lend(worker, group, -count)
     if not left:
         del ledger.assignments[assignment.id]
         del group.assignments[assignment.id]

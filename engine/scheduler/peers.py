@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
-from ..errors import PeerError
+from ..errors import InvalidArgument, PeerError
 from ..ids import AssignmentId, Digest, GroupId, PeerId
+from ..resources import Offer, check_offer
 from .pace import Pace
 
 if TYPE_CHECKING:
     from .groups import Assignment, Group
+    from .restrictions import Key, Restriction
 
 MAX_SLOTS = 1 << 16
 
@@ -45,13 +47,15 @@ class Worker:
 
     `is_behind`: its spans take longer than expected, so it is given no more than its slots can run
     until it reports. `knows`: for each group that it was told of, the chunks of items it was sent,
-    as ``(position, number)``; `blob_uses`: how many of these groups name a blob.
+    as ``(position, number)``; `blob_uses`: how many of these groups name a blob. `resources`: what
+    it offers; `lent`: what of it the tasks that are with it ask for, in parts (resources.py);
+    `restrictions`: those that it fits (restrictions.py).
     """
 
     __slots__ = (
         "address", "along", "assignments", "blob_uses", "frontier", "having", "holds", "host",
-        "info", "is_behind", "joined", "knows", "load_s", "memory_limit_bytes", "name", "pace",
-        "path", "peer", "slots", "spans", "stats", "tasks",
+        "info", "is_behind", "joined", "knows", "lent", "load_s", "memory_limit_bytes", "name",
+        "pace", "path", "peer", "resources", "restrictions", "slots", "spans", "stats", "tasks",
     )  # fmt: skip
 
     def __init__(self, peer: PeerId, info: dict[str, Any], now: float) -> None:
@@ -63,6 +67,12 @@ class Worker:
             raise PeerError(f"a worker with {slots!r} slots")
         if not isinstance(address, str):
             raise PeerError("a worker that does not say where it serves data")
+        self.resources: Offer = {}
+        if info.get("resources"):
+            try:
+                self.resources = check_offer(info["resources"])
+            except InvalidArgument as error:
+                raise PeerError(f"a worker with impossible resources: {error}") from error
         self.peer = peer
         self.info = info
         self.name = str(info.get("name") or f"worker-{peer}")
@@ -82,6 +92,8 @@ class Worker:
         # Tasks with it whose consumers were not looked at for want of room, see along.py.
         self.frontier: list[tuple[Group, BitMap]] = []
         self.load_s = 0.0
+        self.lent: dict[str, int] = {}
+        self.restrictions: dict[Key, Restriction] = {}
         self.is_behind = False
         self.holds: dict[GroupId, Group] = {}
         self.knows: dict[GroupId, set[tuple[int, int]]] = {}

@@ -14,6 +14,7 @@ So the cost of a decision does not grow with the number of workers, tasks or fin
   task and the worker, who is expected to finish it first: what waits there, moving what it lacks
   (distance.py), the task at that worker's speed (pace.py). Merges of an exchange: their
   planned owner, if it has room.
+- Groups that may not run anywhere are kept apart: restrictions.py.
 
 How well that does beside an oracle is in docs/placement.md, made by tests/simulation/judge.
 
@@ -34,6 +35,7 @@ from .exchange import Exchange
 from .indices import Buckets
 from .lengths import Lengths
 from .pace import MOST
+from .restrictions import Restrictions
 from .runs import run_at
 
 if TYPE_CHECKING:
@@ -96,6 +98,7 @@ class Placement:
         # Workers that have more tasks than slots.
         self.queueing: dict[PeerId, Worker] = {}
         self._served: dict[PeerId, float] = {}
+        self.restrictions = Restrictions()
 
     # --- indices --------------------------------------------------------------------------------
 
@@ -107,6 +110,9 @@ class Placement:
     def on_ready(self, group: Group) -> None:
         """A group has ready tasks."""
         if group.is_queued:
+            return
+        if group.restriction is not None:
+            self.restrictions.on_ready(group)
             return
         group.is_queued = True
         queue = self._queues.get(group.owner)
@@ -120,10 +126,16 @@ class Placement:
         """A worker has joined."""
         self.total_slots += worker.slots
         self.lengths.on_workers(1, worker.slots * worker.pace.speed)
-        self.on_worker_changed(worker)
+        self._index(worker)
+        self.restrictions.on_worker_added(worker)
 
     def on_worker_changed(self, worker: Worker) -> None:
         """A worker has more or fewer tasks than before."""
+        self._index(worker)
+        if worker.restrictions:
+            self.restrictions.on_worker_changed(worker)
+
+    def _index(self, worker: Worker) -> None:
         peer, tasks = worker.peer, worker.tasks
         if tasks < worker.slots:
             self._free.put(worker, MOST - worker.pace.step)
@@ -149,6 +161,7 @@ class Placement:
         self._free.drop(worker.peer)
         self._room.drop(worker.peer)
         self.queueing.pop(worker.peer, None)
+        self.restrictions.on_worker_gone(worker)
 
     def on_client_gone(self, peer: PeerId) -> None:
         """A client has left; groups of it that others hold stay where they are."""
@@ -192,6 +205,10 @@ class Placement:
     def _served_of(self, owner: PeerId) -> float:
         return self._served[owner]
 
+    def served_of(self, owner: PeerId) -> float:
+        """Return how much a client has been served, in expected seconds of work."""
+        return self._served.get(owner, 0.0)
+
     # --- what is learned ------------------------------------------------------------------------
 
     def on_report(self, group: Group, worker: Worker, count: int, seconds: float) -> float:
@@ -212,6 +229,9 @@ class Placement:
 
     def next_span(self, ledger: Ledger) -> Plan | None:
         """Return what to hand out next, None if nothing is ready or no worker has room."""
+        limited = self.restrictions.find_span(self, ledger) if self.restrictions.open else None
+        if limited is not None:
+            return self._plan(*limited)
         if not self._free and not self._room:
             return None
         group = self.find_ready()
@@ -219,10 +239,17 @@ class Placement:
             return None
         worker, tasks = self.choose(ledger, group)
         start, stop = self._cut(group, worker, tasks)
+        return self._plan(group, worker, start, stop)
+
+    def _plan(self, group: Group, worker: Worker, start: int, stop: int) -> Plan:
         task_s = self.lengths.task_s(group, worker)
-        mean = group.mean_s()
-        self._served[group.owner] += (stop - start) * (GUESS_S if mean is None else task_s)
+        served = (stop - start) * (GUESS_S if group.mean_s() is None else task_s)
+        self._served[group.owner] = self._served.get(group.owner, 0.0) + served
         return Plan(group, worker, start, stop, task_s)
+
+    def length_of(self, group: Group, worker: Worker) -> int:
+        """Return how long a span of a group may be on a worker."""
+        return self.lengths.find_length(group, worker, self._other_work_s(group))
 
     def choose(self, ledger: Ledger, group: Group) -> tuple[Worker, BitMap]:
         """Return a worker that has room, or holds what is needed, and which of the ready tasks of a
@@ -312,7 +339,7 @@ class Placement:
         """Return the span to be cut from tasks: the longest of their first runs, as far as it may
         go. So small runs have time to grow together, and are taken when there is nothing else.
         """
-        length = self.lengths.find_length(group, worker, self._other_work_s(group))
+        length = self.length_of(group, worker)
         # what would be left of a run is taken along, lest runs fall to pieces
         limit = length + length // 2 if length >= 4 * worker.slots else length
         start, stop = best = run_at(tasks, tasks.min(), limit)
@@ -330,7 +357,7 @@ class Placement:
     def _other_work_s(self, group: Group) -> float:
         """Return about how many seconds of work are ready in other groups of the same client."""
         found, mean = 0.0, group.mean_s() or GUESS_S
-        for _, _, _, other in self._queues[group.owner][:LOOK_AT]:
+        for _, _, _, other in self._queues.get(group.owner, ())[:LOOK_AT]:
             if other is not group:
                 found += len(other.ready) * (other.mean_s() or mean)
         return found

@@ -62,7 +62,9 @@ def _ask(ledger: Ledger, worker: Worker, queue_s: float, limit: int) -> int:
     for assignment in reversed(list(worker.assignments.values())):  # the latest first
         if wanted <= 0 or asked == limit:
             break
-        if assignment.is_asked or not _is_worth_it(ledger, assignment, queue_s):
+        if assignment.is_asked or assignment.group.restriction is not None:
+            continue  # or it may run nowhere else
+        if not _is_worth_it(ledger, assignment, queue_s):
             continue
         left = assignment.left - assignment.group.along  # those have to be where they are
         if not left:

@@ -30,6 +30,7 @@ from .moves import ASSIGNED, DONE, FAILED, READY, RELEASED, WAITING, drop_claim,
 from .news import tell_done, tell_failed, tell_reopened
 from .peers import Client, Worker
 from .release import forget, settle, settle_inputs
+from .restrictions import can_run_again, find_stranded
 from .runs import clip, runs_of
 
 Work: TypeAlias = list[tuple[Group, BitMap]]
@@ -80,7 +81,7 @@ def _bring_inputs(
             part = clip(results, start, stop)
             taking = layer.consumers_of(number, part) & tasks
             broken.append((group, taking, _derive(producer, part, failure)))
-        back = producer.layer.can_run_again(results & producer.released)
+        back = can_run_again(producer, results & producer.released)
         if back:
             move(ledger, producer, back, RELEASED, WAITING)
             work.append((producer, back))
@@ -201,7 +202,7 @@ def lose(ledger: Ledger, group: Group, results: BitMap, reason: str) -> Work:
     """Done tasks have lost their last holder. Return what has come to WAITING by that, for
     `await_inputs`.
     """
-    back = group.layer.can_run_again(results)
+    back = can_run_again(group, results)
     dead = results - back
     work: Work = []
     if back:
@@ -291,11 +292,15 @@ def remove_worker(ledger: Ledger, worker: Worker, reason: str, *, blame: bool) -
         work += remove_claim(ledger, group, worker, held.copy(), lost, tell=False)
     for number in worker.knows:
         ledger.groups[number].known_by.pop(worker.peer)
+    stranded = find_stranded(worker)
     ledger.placement.on_worker_gone(worker)
     del ledger.workers[worker.peer]
     ledger.behind.pop(worker.peer, None)
     ledger.outbox.forget_peer(worker.peer)
     _lose_expected(ledger, worker, reason)
+    for group, tasks in stranded:
+        text = f"worker {worker.name} left before it had run this: {reason}"
+        fail(ledger, group, tasks, {"kind": "departed", "text": text, "worker": worker.name})
     for group, tasks, failure in given_up:
         fail(ledger, group, tasks & group.waiting, failure)
     await_inputs(ledger, work)
@@ -325,12 +330,12 @@ def retry(ledger: Ledger, group: Group, tasks: BitMap, reason: str) -> None:
     while stack:
         group, tasks = stack.pop()
         # Released ones will be computed for those that take their results: what they need, too.
-        lower = group.layer.can_run_again(tasks & group.released)
+        lower = can_run_again(group, tasks & group.released)
         if lower:
             before = passed.get(group.id, BitMap())
             lower = lower - before
             passed[group.id] = before | lower
-        tasks = group.layer.can_run_again(tasks & group.failed)
+        tasks = can_run_again(group, tasks & group.failed)
         if tasks:
             move(ledger, group, tasks, FAILED, WAITING)
             group.counters.on_retried()
@@ -348,7 +353,7 @@ def retry(ledger: Ledger, group: Group, tasks: BitMap, reason: str) -> None:
 
 def revive(ledger: Ledger, group: Group, tasks: BitMap) -> BitMap:
     """Somebody wants released tasks. Return those that can be computed once more, and are now."""
-    back = group.layer.can_run_again(tasks & group.released)
+    back = can_run_again(group, tasks & group.released)
     if back:
         move(ledger, group, back, RELEASED, WAITING)
         await_inputs(ledger, [(group, back)])

@@ -207,6 +207,7 @@ def forget(ledger: Ledger, group: Group) -> None:
     """Drop all records of a group whose tasks are all released; its counters stay for a while."""
     del ledger.groups[group.id]
     undefine(ledger, group)
+    ledger.placement.restrictions.leave(group)
     ledger.drop_blobs(group)
     ledger.finished.append(group.counters)
     for client in group.holds:  # of tasks that never came to be

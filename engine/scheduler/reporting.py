@@ -10,7 +10,7 @@ from typing import Any
 from ..diagnostics.building import build_snapshot
 from ..diagnostics.counters import STATES
 from ..diagnostics.snapshot import Snapshot, WorkerRow
-from ..messages import GetHolders, HoldersGiven
+from ..messages import GetHolders, GetMetadata, HoldersGiven, MetadataGiven
 from .ledger import Ledger
 from .peers import Client, Worker
 from .runs import runs_of, tasks_of
@@ -20,6 +20,10 @@ def build(
     ledger: Ledger, cluster: str, version: str, started: float, now: float, epoch: float
 ) -> Snapshot:
     """Return the bounded summary of all there is."""
+    for group in ledger.groups.values():
+        if group.restriction is not None:
+            trouble = ledger.placement.restrictions.find_trouble(group, ledger.workers.values())
+            group.counters.warning = trouble
     groups = [group.counters for group in ledger.groups.values()]
     return build_snapshot(
         cluster=cluster,
@@ -82,6 +86,15 @@ def find_holders(ledger: Ledger, client: Client, message: GetHolders) -> None:
     ledger.outbox.send(client.peer, HoldersGiven(message.request, rows))
 
 
+def give_metadata(ledger: Ledger, client: Client, message: GetMetadata) -> None:
+    """Answer what was said of groups when they were submitted."""
+    found = []
+    for number in message.groups:
+        group = ledger.groups.get(number)
+        found.append(group.counters.metadata if group is not None else {})
+    ledger.outbox.send(client.peer, MetadataGiven(message.request, found))
+
+
 def describe_worker(worker: Worker) -> dict[str, Any]:
     """Return what the status says of a worker: who it is, and what it has to do."""
     running = min(worker.tasks, worker.slots)
@@ -98,6 +111,7 @@ def describe_worker(worker: Worker) -> dict[str, Any]:
         "joined": worker.joined,
         "running": running,
         "queued": worker.tasks - running,
+        "resources": dict(worker.resources),
         "expected_s": round(worker.load_s / worker.slots, 3),
         "stats": dict(worker.stats),
     }

@@ -151,13 +151,13 @@ def on_task_failed(ledger: Ledger, worker: Worker, message: TaskFailed) -> None:
     group = assignment.group
     failure: Failure = {**message.failure, "worker": worker.name}
     kind = failure.get("kind")
-    if kind not in ("raised", "crashed", "unserializable", "store"):
+    if kind not in ("raised", "crashed", "timeout", "unserializable", "store"):
         raise PeerError(f"{worker} reports a failure of kind {kind!r}")
     failure.setdefault("text", f"{group.name}[{index}]: {kind}")
     group.learn(1, message.seconds * worker.pace.speed, 0, 1)
     ledger.activity.add(group.id, message.seconds, ledger.now, assignment.since)
     task = BitMap((index,))
-    if kind == "raised":
+    if kind in ("raised", "timeout"):
         count = group.raised[index] = group.raised.get(index, 0) + 1
         is_over = count > group.retries
     elif kind == "crashed":

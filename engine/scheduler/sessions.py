@@ -52,6 +52,7 @@ class Session:
             "state": state,
             "reason": reason,
             "slots": self.info.get("slots", 0),
+            "resources": self.info.get("resources") or {},
             "memory_limit_bytes": self.info.get("memory_limit_bytes", 0),
             "pid": self.info.get("pid", 0),
             "host": self.info.get("host", ""),

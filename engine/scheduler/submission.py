@@ -7,9 +7,11 @@ refused as a whole.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..diagnostics.counters import GroupCounters
-from ..errors import PeerError
-from ..ids import Digest, GroupId, get_session
+from ..errors import InvalidArgument, PeerError
+from ..ids import Digest, GroupId, get_session, is_shared
 from ..messages import (
     Blob,
     ExtendGroup,
@@ -21,6 +23,7 @@ from ..messages import (
     TasksFailed,
     WantResults,
 )
+from ..options import check_options
 from .exchange import Exchange
 from .fold import Fold
 from .graph import Graph
@@ -30,20 +33,27 @@ from .ledger import Ledger
 from .moves import READY, WAITING, move
 from .news import tell_where
 from .peers import Client
-from .recovery import await_inputs, pin_inputs, revive
+from .recovery import await_inputs, fail, pin_inputs, retry, revive
 from .release import add_hold
+from .restrictions import is_stranded
 from .runs import clip, runs_of, set_of, set_of_runs
-
-MAX_OPTION = 1 << 31
+from .sharing import check_content, find_again, make_hold
 
 
 def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
     """Make a group, or refuse it with a reason."""
-    if get_session(message.group) != client.peer:
+    shared = is_shared(message.group)
+    if not shared and get_session(message.group) != client.peer:
         raise PeerError(f"client {client.peer} may not make a group {message.group:x}")
-    if message.group in ledger.groups:
+    if message.group in ledger.groups and not shared:
         return  # sent again because the first answer was lost: it is here
+    content: Digest | None = None
     try:
+        if shared:
+            content = check_content(ledger, message)
+            if message.group in ledger.groups:
+                _share(ledger, client, message)
+                return
         layer, options = _check(ledger, message)
     except LayerRefused as refusal:
         text = f"{message.name}: {refusal}"
@@ -56,10 +66,14 @@ def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
     )
     ledger.last_serial += 1
     group = Group(message.group, message.name, client.peer, layer, counters, ledger.last_serial)
+    group.content = content
+    group.options = options
+    counters.metadata = options.get("metadata") or {}
     group.priority = options.get("priority", 0)
     group.retries = options.get("retries", 0)
     group.allowed_failures = options.get("allowed_failures", ledger.limits.allowed_failures)
     ledger.groups[group.id] = group
+    ledger.placement.restrictions.join(group, options)
     ledger.keep_blobs(group, message.blobs)
     if isinstance(layer, Each):
         layer.item_bytes = sum(len(ledger.blobs[d]) for _, _, ds in layer.chunked for d in ds)
@@ -71,17 +85,32 @@ def submit(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
         ledger.groups[number].consumers[group.id] = group
     if layer.n:
         _add_tasks(ledger, group, client, 0, layer.n, has_inputs=layer.has_inputs)
+    if is_stranded(group):
+        text = f"there is no worker {options['workers'][0]!r} (any more) to run it"
+        fail(ledger, group, group.unfinished(), {"kind": "departed", "text": text})
 
 
-def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, int]]:
+def _share(ledger: Ledger, client: Client, message: SubmitGroup) -> None:
+    """Equal work is here already: the client holds it, too."""
+    group = ledger.groups[message.group]
+    again = find_again(group)
+    if again:
+        retry(ledger, group, again, f"submitted anew by {client.name}")
+    held = make_hold(group)
+    hold(ledger, client, held)
+    if message.wanted:
+        want(ledger, client, WantResults(group.id, held.runs))
+
+
+def _check(ledger: Ledger, message: SubmitGroup) -> tuple[Layer, dict[str, Any]]:
     def has_blob(digest: Digest) -> bool:
         return digest in message.blobs or digest in ledger.blobs
 
     options = message.options
-    for key, least in (("priority", -MAX_OPTION), ("retries", 0), ("allowed_failures", 0)):
-        value = options.get(key, 0)
-        if type(value) is not int or not least <= value <= MAX_OPTION:
-            raise LayerRefused(f"{key} is {value!r}; it must be a whole number from {least} on")
+    try:
+        check_options(options)
+    except InvalidArgument as error:
+        raise LayerRefused(str(error)) from error
     if not all(isinstance(blob, Blob) for blob in message.blobs.values()):
         raise LayerRefused("blobs must be bytes")
     return make_layer(message.layer, ledger.size_of, has_blob, message.group), options

@@ -19,6 +19,7 @@ from ..errors import PeerError
 from ..executor.inputs import take_levels
 from ..ids import AssignmentId, Digest, GroupId
 from ..messages import Blob, Runs, RunSpan
+from ..resources import Ask, check_ask
 from . import runs as runs_
 
 TARGET_S = 0.010
@@ -35,7 +36,13 @@ class WorkGroup:
     """A group: its layer, the blobs that it names, chunks of its items, and what was learned
     about its tasks."""
 
-    def __init__(self, group: GroupId, name: str, layer: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        group: GroupId,
+        name: str,
+        layer: dict[str, Any],
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.group = group
         self.name = name
         self.layer = layer
@@ -57,6 +64,18 @@ class WorkGroup:
         """Mean time per task as an executor spends it, everything included."""
         self.length = FIRST_LENGTH
         """Length of the longest piece that was measured, or the first guess."""
+        options = options or {}
+        self.resources: Ask = check_ask(options["resources"]) if options.get("resources") else {}
+        self.timeout_s: float | None = options.get("timeout")
+        self.once = bool(options.get("once"))
+        """One task for each executor."""
+        self.span: list[int] | None = options.get("span")
+        """How many tasks a piece shall have at least and at most."""
+
+    @property
+    def is_limited(self) -> bool:
+        """May its tasks not begin on any executor at any time?"""
+        return bool(self.resources) or self.once
 
     def _read_each(self, layer: dict[str, Any]) -> None:
         shared: dict[GroupId, list[int]] = {}
@@ -108,15 +127,19 @@ def pick_length(groups: list[WorkGroup], queued: int, slots: int) -> int:
     """Return how many tasks the next piece shall have, of `queued` ones; each is followed by one of
     every further group.
     """
+    if groups[0].is_limited:
+        return 1
+    least, most = groups[0].span or (1, queued)
     mean = 0.0
     for group in groups:
         if group.mean_s is None:
-            return FIRST_LENGTH
+            return min(max(FIRST_LENGTH, least), queued)
         mean += group.mean_s
     mean = max(mean, 1e-8)
     share = max(-(-queued // slots), int(LEAST_S / mean))
     longest = GROWTH * min(group.length for group in groups)
-    return max(1, min(int(TARGET_S / mean), share, longest, queued))
+    length = max(1, min(int(TARGET_S / mean), share, longest))
+    return min(max(length, least), most, queued)
 
 
 class Assignment:

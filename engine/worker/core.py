@@ -26,7 +26,9 @@ from ..messages import (
     RunSpan,
     TakeBack,
 )
+from ..resources import Offer
 from .assignments import Assignment
+from .deadlines import Deadlines
 from .death import Death
 from .dispatcher import Dispatcher
 from .effects import Effect, Fetch, Revoke, Spill, Unlink
@@ -49,7 +51,15 @@ BACKLOG_S = 0.010
 class WorkerCore(ShardWork):
     """State and decisions of one worker."""
 
-    def __init__(self, worker: PeerId, name: str, slots: int, store: Store) -> None:
+    def __init__(
+        self,
+        worker: PeerId,
+        name: str,
+        slots: int,
+        store: Store,
+        resources: Offer | None = None,
+    ) -> None:
+        """`resources`: what it deals out to tasks."""
         self.name = name
         self.store = store
         self._effects: list[Effect] = []
@@ -59,8 +69,9 @@ class WorkerCore(ShardWork):
         self._restarts: list[int] = []
         self._desk = ShardDesk(worker, store, self._groups)
         self._dispatcher = Dispatcher(
-            slots, self._groups, store, self._desk, self._ledger, self._effects
+            slots, self._groups, store, self._desk, self._ledger, self._effects, resources or {}
         )
+        self._deadlines = Deadlines(self._dispatcher, self._effects, name)
         self._intake = Intake(
             name, store, self._desk, self._ledger, self._dispatcher, self._effects
         )
@@ -99,6 +110,9 @@ class WorkerCore(ShardWork):
     def next_wakeup(self) -> float | None:
         """Return when `on_timer` wants to be called, if at all."""
         due, held = self._dispatcher.next_wakeup(), self._ledger.outbox.held_until
+        if self._deadlines.is_used:
+            look = self._deadlines.next_wakeup()
+            due = look if due is None or (look is not None and look < due) else due
         return held if due is None or (held is not None and held < due) else due
 
     def on_timer(self, now: float) -> None:
@@ -107,6 +121,7 @@ class WorkerCore(ShardWork):
         if outbox.held_until is not None and now >= outbox.held_until:
             outbox.held_until = None
         self._dispatcher.on_timer(now)
+        self._deadlines.on_timer(now)
 
     def dispatch(self, now: float) -> None:
         """Give executors what they can do; to be called after every batch of messages."""
@@ -129,6 +144,7 @@ class WorkerCore(ShardWork):
                 self._desk.plan(message)
             case DefineGroup():
                 self._groups.define(message)
+                self._deadlines.is_used |= "timeout" in message.options
             case ForgetGroup():
                 self._forget(message.group)
             case TakeBack():
@@ -304,6 +320,12 @@ class WorkerCore(ShardWork):
         self._dispatcher.on_cut(executor, number, page_piece, page_index, now)
         self._dispatcher.dispatch(now)
 
+    def on_page(
+        self, executor: int, number: int, page_piece: int, page_index: int, now: float
+    ) -> None:
+        """Answer to `ReadPage`: what the executor's page says now."""
+        self._deadlines.on_page(executor, number, page_piece, page_index, now)
+
     def on_report(
         self, executor: int, header: dict[str, Any], buffers: list[Part], now: float
     ) -> None:
@@ -325,12 +347,21 @@ class WorkerCore(ShardWork):
         slot = self._dispatcher.slots.pop(executor, None)
         if slot is None:
             return
-        self._dispatcher.spawn()
+        self._dispatcher.replace(slot)
         if slot.queued is not None:
             self._dispatcher.put_back_piece(slot.queued, slot.queued.start, slot.queued.stop)
         piece = slot.running
         if piece is not None and piece.at < piece.stop:
-            if slot.is_doomed:
+            overdue = self._deadlines.find_overdue(slot, death.page_piece, death.page_index)
+            if overdue is not None:
+                index, seconds, failure = overdue
+                self._ledger.fail(piece.assignment, index, seconds, failure)
+                if piece.at < index:
+                    self._dispatcher.put_back_piece(piece, piece.at, index)
+                piece.at = index + 1
+            if piece.at == piece.stop:
+                pass  # nothing is left of it
+            elif slot.is_doomed:
                 self._dispatcher.put_back_piece(piece, piece.at, piece.stop)
             else:
                 self._intake.blame(piece, death)

@@ -12,12 +12,14 @@ from collections import deque
 
 from ..ids import GroupId
 from ..messages import Runs
+from ..resources import Grant, Offer
 from . import runs as runs_
 from .assignments import Assignment, Needs, pick_length
 from .effects import Cut, Effect, Kill, Revoke, Spawn
 from .fetchplan import missing_of, rows_of
 from .groups import Groups
 from .ledger import Ledger
+from .limited import Limited
 from .shards import ShardDesk
 from .slots import Link, Piece, Slot
 from .store import Store, StoredBlock
@@ -41,6 +43,7 @@ class Dispatcher:
         desk: ShardDesk,
         ledger: Ledger,
         effects: list[Effect],
+        offer: Offer,
     ) -> None:
         self.slots: dict[int, Slot] = {}
         self._desk = desk
@@ -50,6 +53,7 @@ class Dispatcher:
         self._effects = effects
         self.waiting = Waiting(store)
         self._ready: deque[Assignment] = deque()
+        self._limited = Limited(offer)
         self._pieces = 0
         self._executors = 0
         for _ in range(slots):
@@ -61,6 +65,11 @@ class Dispatcher:
         self.slots[self._executors] = Slot(self._executors)
         self._effects.append(Spawn(self._executors))
 
+    def replace(self, gone: Slot) -> None:
+        """Have an executor started in the place of one that has ended."""
+        self.spawn()
+        self._limited.on_replaced(gone, self._executors)
+
     def kill(self, slot: Slot) -> None:
         """Have an executor killed: nobody will be blamed."""
         if not slot.is_doomed:
@@ -70,6 +79,7 @@ class Dispatcher:
     def clear(self) -> None:
         """Forget all work."""
         self._ready.clear()
+        self._limited.clear()
         self.waiting.clear()
         for slot in self.slots.values():
             slot.running = slot.queued = None
@@ -81,6 +91,12 @@ class Dispatcher:
         if not assignment.is_merge:
             self.waiting.admit(assignment)
         if assignment.queued:
+            self._enqueue(assignment)
+
+    def _enqueue(self, assignment: Assignment) -> None:
+        if assignment.group.is_limited:
+            self._limited.add(assignment)
+        else:
             assignment.is_ready = True
             self._ready.append(assignment)
 
@@ -98,12 +114,20 @@ class Dispatcher:
             self._push(assignment)
 
     def _push(self, assignment: Assignment) -> None:
-        if not assignment.is_ready:
+        if assignment.group.is_limited:
+            self._limited.add(assignment)
+        elif not assignment.is_ready:
             assignment.is_ready = True
             self._ready.appendleft(assignment)
 
     def dispatch(self, now: float) -> None:
         """Give every executor a piece to run and one to run next, as far as there is work."""
+        if self._limited.is_used:
+            self._limited.dispatch(
+                self.slots,
+                self._pick_slot,
+                lambda assignment, slot, grant: self._begin(assignment, slot, now, grant),
+            )
         while self._ready:
             assignment = self._ready[0]
             if not assignment.queued:
@@ -125,7 +149,9 @@ class Dispatcher:
                 spare = spare or slot
         return spare
 
-    def _begin(self, assignment: Assignment, slot: Slot, now: float) -> None:
+    def _begin(
+        self, assignment: Assignment, slot: Slot, now: float, grant: Grant | None = None
+    ) -> Piece | None:
         group = assignment.group
         links = self._find_links(assignment)
         groups = [group, *(link.assignment.group for link in links)]
@@ -138,12 +164,12 @@ class Dispatcher:
         if self._groups.find(group.group) is not group:
             # forgotten by the scheduler while we still had tasks of it, which it wants no more
             self._ledger.give_back(assignment, [start, stop], "the group is forgotten")
-            return
+            return None
         own = [start, stop] if stop > begun else []
         missing, found = self._find_inputs(assignment, start, stop, own)
         if missing:
             self._ledger.give_back(assignment, [start, stop], "inputs are gone from here", missing)
-            return
+            return None
         self.waiting.take(links, start, stop)
         blocks = dict.fromkeys(found)
         taken = {group.group}
@@ -160,12 +186,15 @@ class Dispatcher:
             if definition is not None:
                 self._effects.append(definition)
         frame = slot.compose(piece, list(blocks))
+        if grant:
+            frame.header["resources"] = grant
         frame.header["spill"] = self._store.is_over
         self._effects.append(frame)
         if slot.running is None:
             slot.running = piece
         else:
             slot.queued = piece
+        return piece
 
     def _find_links(self, assignment: Assignment) -> list[Link]:
         """Return what can follow the next tasks of an assignment in the same piece."""
@@ -253,9 +282,10 @@ class Dispatcher:
         for slot in waiting:
             if not idle:
                 return
-            if slot.queued is not None and not slot.queued.is_disputed:
-                slot.queued.is_disputed = True
-                self._effects.append(Revoke(slot.executor, slot.queued.number))
+            queued = slot.queued
+            if queued is not None and not queued.is_disputed and not queued.assignment.group.once:
+                queued.is_disputed = True
+                self._effects.append(Revoke(slot.executor, queued.number))
                 idle -= 1
 
     def on_revoked(self, executor: int, number: int, taken: bool) -> None:
@@ -270,6 +300,7 @@ class Dispatcher:
                     self.promote(slot, piece.began)
                 else:
                     slot.queued = None
+                self._limited.on_taken(slot, piece)
                 self.put_back_piece(piece, piece.start, piece.stop)
                 self._ledger.settle(number)
 

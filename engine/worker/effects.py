@@ -43,6 +43,14 @@ class Cut:
 
 
 @dataclass(slots=True)
+class ReadPage:
+    """Read the page of an executor that runs this piece. Answer: `on_page`."""
+
+    executor: int
+    piece: int
+
+
+@dataclass(slots=True)
 class Kill:
     """Kill an executor. Answer: `on_executor_died`, as for any death."""
 
@@ -113,5 +121,15 @@ class Unlink:
 
 
 Effect: TypeAlias = (
-    SendFrame | Revoke | Cut | Kill | Spawn | Fetch | FetchShards | PushShards | Spill | Unlink
+    SendFrame
+    | Revoke
+    | Cut
+    | ReadPage
+    | Kill
+    | Spawn
+    | Fetch
+    | FetchShards
+    | PushShards
+    | Spill
+    | Unlink
 )

@@ -5,7 +5,7 @@ Law: a blob is kept as long as a group names it.
 
 from __future__ import annotations
 
-from ..errors import PeerError
+from ..errors import InvalidArgument, PeerError
 from ..ids import Digest, GroupId
 from ..messages import Blob, DefineGroup
 from .assignments import WorkGroup
@@ -30,8 +30,8 @@ class Groups:
             PeerError: it names blobs that never came.
         """
         try:
-            group = WorkGroup(message.group, message.name, message.layer)
-        except (KeyError, IndexError, TypeError) as error:
+            group = WorkGroup(message.group, message.name, message.layer, message.options)
+        except (KeyError, IndexError, TypeError, InvalidArgument) as error:
             raise PeerError(f"group {message.group:x}: no layer that a worker knows") from error
         if any(d not in self.blobs and d not in message.blobs for d in group.digests):
             raise PeerError(f"group {message.group:x} names blobs that never came")

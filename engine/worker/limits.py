@@ -16,6 +16,7 @@ import psutil
 
 PROC_CGROUP = Path("/proc/self/cgroup")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+DEVICES = Path("/dev")
 NO_LIMIT = 1 << 60
 """Version 1 says 'no limit' with a number near 2**63."""
 
@@ -42,6 +43,20 @@ def detect_memory_bytes() -> int:
             if limit is not None and 0 < limit < NO_LIMIT:
                 memory = min(memory, limit)
     return memory
+
+
+def detect_gpus() -> list[int | str]:
+    """Return the names of the NVIDIA devices that we may use, as CUDA_VISIBLE_DEVICES names them:
+    what that variable says, else those that the system has. No library is loaded for it.
+    """
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is not None:
+        names = [name.strip() for name in said.split(",") if name.strip()]
+        # As CUDA itself does: what cannot be a device ends the list.
+        stop = next((i for i, name in enumerate(names) if name.startswith("-")), len(names))
+        return [int(name) if name.isdigit() else name for name in dict.fromkeys(names[:stop])]
+    devices = (path.name.removeprefix("nvidia") for path in DEVICES.glob("nvidia[0-9]*"))
+    return sorted(int(number) for number in devices if number.isdigit())
 
 
 def count_oom_kills() -> int:

@@ -57,6 +57,7 @@ from .effects import (
     FetchShards,
     Kill,
     PushShards,
+    ReadPage,
     Revoke,
     SendFrame,
     Spawn,
@@ -98,7 +99,8 @@ class WorkerServer:
             folder.spill_limit_bytes,
             folder.spill,
         )
-        self.core = WorkerCore(0, config.name, config.cores, store)
+        self._resources = config.find_resources()
+        self.core = WorkerCore(0, config.name, config.cores, store, self._resources)
         self._logs = Logs(config.name)
         self._executors = Executors(
             config.name,
@@ -182,6 +184,7 @@ class WorkerServer:
             "python": platform.python_version(),
             "version": _version(),
             "executors": config.cores,
+            "resources": self._resources,
         }
 
     # --- the scheduler ---------------------------------------------------------------------------
@@ -275,6 +278,10 @@ class WorkerServer:
                     case Cut():
                         self._executors.write_cut(effect.executor, effect.piece)
                         self._loop.call_later(CUT_WAIT_S, self._after_cut, effect)
+                    case ReadPage():
+                        page = self._executors.read_page(effect.executor)
+                        now = self._loop.time()
+                        self.core.on_page(effect.executor, effect.piece, *page, now)
                     case Kill():
                         self._executors.kill(effect.executor)
                     case Spawn():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from cellspan.engine.deploy import arguments, connection_file, processes
 from cellspan.engine.deploy.connection_file import ClusterInfo
+from cellspan.engine.deploy.launcher import LaunchSpec, LocalLauncher
 from cellspan.engine.deploy.lease import Lease
 from cellspan.engine.errors import InvalidArgument
 
@@ -39,6 +41,41 @@ def test_topology_is_site_and_rack() -> None:
     for wrong in ("", "berlin", "a/b/c", "/r17", "berlin/", "a b/c", 17):
         with pytest.raises(InvalidArgument, match="site and rack"):
             arguments.check_topology(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "offer"),
+    [("GPU=2", {"GPU": 2}), ("GPU=0+3, licence=1", {"GPU": [0, 3], "licence": 1}),
+     ("disk=4e9,half=0.5", {"disk": 4e9, "half": 0.5}),
+     ("GPU=GPU-a+GPU-b", {"GPU": ["GPU-a", "GPU-b"]}),
+     ({"GPU": [1], "x": 2.0}, {"GPU": [1], "x": 2.0}), ("GPU=0,x=1", {"x": 1})],
+)  # fmt: skip
+def test_resources(text: Any, offer: dict[str, Any]) -> None:
+    assert arguments.check_resources(text) == offer
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "GPU", "GPU=x", "GPU=-1", "GPU=1+1", {}, {"": 1}, {"GPU": "2"}, {"GPU": []}, 5]
+)
+def test_resources_that_cannot_be(wrong: Any) -> None:
+    with pytest.raises(InvalidArgument, match="resources"):
+        arguments.check_resources(wrong)
+
+
+def test_no_two_workers_of_a_machine_are_dealt_the_same_gpus(tmp_path: Path) -> None:
+    def deal(resources: Any, devices: list[Any], workers: int) -> list[Any]:
+        spec = LaunchSpec(
+            "", "", "", 1, 1, "", str(tmp_path), "", "", resources=resources, devices=devices,
+            workers=workers,
+        )  # fmt: skip
+        launcher = LocalLauncher(spec)
+        return [launcher._deal(f"w{number}").get("GPU") for number in range(workers)]
+
+    assert deal(None, [0, 1, 2], 2) == [[0, 1], [2]]
+    assert deal(None, [0], 3) == [[0], None, None]
+    assert deal({"GPU": 1}, [4, 7], 2) == [[4], [7]]
+    assert deal({"GPU": 2}, [], 2) == [2, 2], "there are none to tell apart"
+    assert deal({"licence": 1}, [0], 1) == [None], "who says what there is says all"
 
 
 @given(st.text(max_size=70))

@@ -170,9 +170,11 @@ def test_scheduler_and_worker_by_hand(place: Path, listen: str) -> None:
     worker.send_signal(signal.SIGINT)
     assert worker.wait(10) == 0
     until(lambda: workers() == [], "the worker has left")
-    where = ("--topology", "berlin/r17")
-    other = spawn(place, "worker", "hand", "--cores", "1", "--host", "127.0.0.1", *where)
+    more = ("--topology", "berlin/r17", "--resources", "GPU=3,x=0.5")
+    other = spawn(place, "worker", "hand", "--cores", "1", "--host", "127.0.0.1", *more)
     until(lambda: len(workers()) == 1, "another one by the cluster's name")
+    offered = manager.cluster_status("hand")["workers"][0]["resources"]
+    assert offered.pop("memory") > 0 and offered == {"GPU": 3, "x": 0.5}
     scheduler.send_signal(signal.SIGINT)  # Ctrl-C
     assert scheduler.wait(10) == 0
     assert other.wait(10) == 0

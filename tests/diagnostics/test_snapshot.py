@@ -221,6 +221,7 @@ def test_it_is_small_with_the_worst_of_everything(text: str) -> None:
         group.on_move("assigned", "done", 777, serial / 3)
         group.on_done(777, 12345.6789, [serial % BIN_COUNT, 777], 123456789012345, now - 1 / 3)
         group.on_failed(text, now)
+        group.warning, group.metadata = text, {"run": text, "number": serial}
         groups.append(group)
         ring.add(group.group, 30.0, now - 10 + serial / 1000)
     workers = [

@@ -11,7 +11,8 @@ PARSERS = make_parsers()
 
 def test_a_start_with_every_option() -> None:
     line = (
-        "start demo --workers 3 --cores 2 --memory 4GB --lifetime detached --listen tcp --as mine"
+        "start demo --workers 3 --cores 2 --memory 4GB --resources GPU=2 --lifetime detached "
+        "--listen tcp --as mine"
     )
     found = vars(parse_line(line, PARSERS))
     assert found == {
@@ -20,6 +21,7 @@ def test_a_start_with_every_option() -> None:
         "workers": 3,
         "cores": 2,
         "memory": "4GB",
+        "resources": "GPU=2",
         "lifetime": "detached",
         "listen": "tcp",
         "reuse": False,

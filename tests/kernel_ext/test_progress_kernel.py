@@ -246,3 +246,19 @@ def test_a_view_in_the_output_carries_its_picture(kernel: Kernel) -> None:
     assert "abs" in str(item["doc"])
     assert "30 / 30 done" in output["data"]["text/plain"]
     assert "cellspan-progress" in output["data"]["text/html"]
+
+
+def test_tracked_futures_have_a_widget_and_the_cell_goes_on(kernel: Kernel) -> None:
+    kernel.run(START)
+    messages = kernel.run(
+        "total = 0\n"
+        "for future in client.track(client.map(abs, range(-40, 0)), label='distances'):\n"
+        "    total += future.result()\n"
+        "print(total)"
+    )
+    assert of_type(messages, "error") == [] and texts(messages) == "820\n"
+    assert texts(messages, "stderr") == ""
+    (output,) = of_type(messages, "display_data")
+    assert WIDGET in output["data"] and "distances" in output["data"]["text/plain"]
+    (final,) = of_type(messages, "update_display_data")
+    assert "40 / 40 done (100 %)" in final["data"]["text/plain"]

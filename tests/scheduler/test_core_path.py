@@ -333,7 +333,7 @@ def test_a_bad_group_is_refused_and_leaves_nothing() -> None:
     assert not d.core.ledger.groups and not d.core.ledger.blobs
     group = d.each(2, retries=-1)
     (refusal,) = d.expect_kinds((CLIENT, GroupRefused))
-    assert "retries is -1" in refusal.text
+    assert "retries is not negative, but -1" in refusal.text
 
 
 def test_what_is_sent_again_changes_nothing() -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from cellspan.engine.resources import Offer
 from cellspan.engine.worker.runs import normalize, pairs
 
 from .faults import Faults, Injector
 from .network import Link, Weather
 from .sim_client import SimClient
 from .sim_scheduler import SimScheduler
-from .sim_worker import SimWorker
+from .sim_worker import HOST, SimWorker
 from .truth import Truth
 from .world import World
 
@@ -25,10 +26,18 @@ class Cluster:
     """See the head of this file. `is_small`: messages travel as bytes, heartbeats beat."""
 
     def __init__(
-        self, world: World, faults: Faults, slots: int, check_every: int, *, is_small: bool
+        self,
+        world: World,
+        faults: Faults,
+        slots: int,
+        check_every: int,
+        *,
+        is_small: bool,
+        has_resources: bool = False,
     ) -> None:
         self.world = world
         self.is_small = is_small
+        self.has_resources = has_resources
         self.weather = Weather(jitter_s=faults.jitter_s, uses_codec=self.is_small)
         self.truth = Truth()
         self.truth.small_stores = faults.is_store_small and not faults.has_disk
@@ -56,15 +65,15 @@ class Cluster:
         worker = SimWorker(
             world, self.weather, self.truth, peer, slots, self.limit_bytes,
             self.injector.slowness(), world.random.uniform(0.02, 0.3), self.workers.get,
-            self.is_small, self.disk_bytes, self.lose_pushes,
+            self.is_small, self.disk_bytes, self.lose_pushes, self._make_offer(peer),
         )  # fmt: skip
         self.workers[worker.address] = worker
         if self.is_small:
             worker.on_sent = partial(self.injector.repeat, worker)
         info = {
             "name": worker.name, "slots": slots, "memory_limit_bytes": self.limit_bytes,
-            "address": worker.address, "host": "h", "pid": peer, "topology": "/h",
-            "python": "3", "version": "0", "executors": slots,
+            "address": worker.address, "host": HOST, "pid": peer, "topology": "/h",
+            "python": "3", "version": "0", "executors": slots, "resources": worker.offer,
         }  # fmt: skip
         link = self._connect(
             peer, worker.name, worker.on_messages, worker.on_closed, scheduler.on_worker_closed
@@ -73,6 +82,15 @@ class Cluster:
         scheduler.turn_soon()
         worker.start(link)
         return worker
+
+    def _make_offer(self, peer: int) -> Offer:
+        """What a worker offers: every one some GPUs, every other one tape drives."""
+        if not self.has_resources:
+            return {}
+        offer: Offer = {"GPU": 2, "scratch": 4.0}
+        if peer % 2:
+            offer["tape"] = [f"drive-{peer}", 7]
+        return offer
 
     def add_client(self) -> SimClient:
         """Connect a client."""
@@ -126,8 +144,13 @@ class Cluster:
         self.world.note("heal")
         self.injector.heal()
         self.weather.jitter_s = min(self.weather.jitter_s, 2e-4)
-        while len(self.live_workers()) < self._wanted:
+        while len(self.live_workers()) < self._wanted or self._lacks_tape():
             self.add_worker()
+
+    def _lacks_tape(self) -> bool:
+        if not self.has_resources:
+            return False
+        return not any("tape" in worker.offer for worker in self.live_workers())
 
     def is_settled(self) -> bool:
         """Return whether every client has all that it waits for."""
@@ -182,7 +205,8 @@ class Cluster:
         ledger = self.scheduler.core.ledger
         left = {
             "groups": list(ledger.groups), "assignments": list(ledger.assignments),
-            "blobs": list(ledger.blobs), "ready": self.scheduler.core.ledger.placement.find_ready(),
+            "blobs": list(ledger.blobs), "restrictions": ledger.placement.restrictions.has_ready,
+            "ready": self.scheduler.core.ledger.placement.find_ready(),
         }  # fmt: skip
         if any(left.values()):
             raise self.world.fail(f"left in the scheduler: {left}")

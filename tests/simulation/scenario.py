@@ -48,10 +48,12 @@ def run_faulty(
     actions: int = 25,
     clients: int = 2,
     check_every: int = 1,
+    has_options: bool = False,
     trace: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a cluster with users who do everything that they may, and faults; `tasks` is about the
-    size of the largest groups."""
+    size of the largest groups. `has_options`: groups ask for resources, name workers, have time
+    limits, and are shared."""
     world = World(seed, trace)
     draw = world.fork("mix")
     faults = draw_faults(draw)
@@ -60,9 +62,13 @@ def run_faulty(
         mean_s=draw.choice([0.0005, 0.003, 0.01]),
         raises=draw.choice([0, 5, 40]),
         crashes=draw.choice([0, 10, 60]),
+        has_options=has_options,
     )
     slots = draw.randint(1, 4)
-    cluster = Cluster(world, faults, slots, check_every, is_small=workers <= SMALL_WORKERS)
+    is_small = workers <= SMALL_WORKERS
+    cluster = Cluster(
+        world, faults, slots, check_every, is_small=is_small, has_resources=has_options
+    )
     world.note(f"faults: {faults.describe()}")
     cluster.start_workers(workers)
     board: list[tuple[int, str]] = []

@@ -98,6 +98,15 @@ class _Run:
         self.raises: dict[int, int] = {}
         self.crash: tuple[int, int] | None = None
         self.version = 0
+        self.resources: dict[str, Any] = {}
+        self.group = 0
+        """The group of its first strand."""
+
+    def seconds_at(self, now: float) -> float:
+        """Return how long the task that is running has been running."""
+        index = self.index_at(now)
+        before = self.began if index == self.start else float(self.ends[index - self.start - 1])
+        return now - before
 
     def index_at(self, now: float) -> int:
         """Return the task that is running, or the last one."""
@@ -134,6 +143,8 @@ class SimExecutor:
         self._on_crash = on_crash
         self._is_small = is_small
         self.is_dead = False
+        self.check: Callable[[list[str] | None], None] | None = None
+        """Called when a piece begins: may it run on this worker, beside the others?"""
         self._arrival = 0.0
         self._frames: deque[tuple[dict[str, Any], list[Blob]]] = deque()
         self._revoked: set[int] = set()
@@ -238,6 +249,8 @@ class SimExecutor:
         start, stop = header["start"], header["stop"]
         run = self._run = _Run(header["piece"], start, stop)
         run.began = run.flush_at = self._world.now
+        run.resources = header.get("resources") or {}
+        self._check_place(run, header["group"])
         run.is_chained = header.get("chained", False)
         lengths = np.zeros(stop - start)
         try:
@@ -256,6 +269,34 @@ class SimExecutor:
             self._report(run, start, [], True)
             return
         self._plan_stop(run)
+
+    def _check_place(self, run: _Run, group: int) -> None:
+        """A task runs where it may, and with what it asked for."""
+        run.group = group
+        options = self._truth.groups[group].options
+        ask = options.get("resources") or {}
+        given = {n: len(g) if isinstance(g, list) else g for n, g in run.resources.items()}
+        if given != ask or (ask and run.stop - run.start > 1):
+            raise self._world.fail(f"{self.label} asks for {ask} and got {run.resources}")
+        if self.check is not None:
+            self.check(options.get("workers"))
+
+    def overran(self, limit_s: float) -> tuple[int, int] | None:
+        """Return the task that is running if it has run for so long, else None."""
+        run = self._run
+        if run is None or run.seconds_at(self._world.now) < limit_s:
+            return None
+        return run.group, run.index_at(self._world.now)
+
+    @property
+    def running(self) -> dict[str, Any] | None:
+        """What the piece that is running was given; None if there is none."""
+        return None if self._run is None or self.is_dead else self._run.resources
+
+    @property
+    def group(self) -> int:
+        """The group that is running."""
+        return self._run.group if self._run is not None else 0
 
     def _make_strand(
         self, run: _Run, header: dict[str, Any], row: dict[str, Any], buffers: list[Blob]

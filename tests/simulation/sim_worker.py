@@ -18,6 +18,7 @@ from cellspan.engine.messages import (
     Message,
     RestartExecutors,
 )
+from cellspan.engine.resources import Offer
 from cellspan.engine.worker.core import WorkerCore
 from cellspan.engine.worker.death import Death
 from cellspan.engine.worker.effects import (
@@ -27,6 +28,7 @@ from cellspan.engine.worker.effects import (
     FetchShards,
     Kill,
     PushShards,
+    ReadPage,
     Revoke,
     SendFrame,
     Spawn,
@@ -45,6 +47,7 @@ CUT_WAIT_S = 1e-4
 DEATH_S = 1e-3
 REFUSED_S = 5e-3
 HEARTBEAT_S = 1.0
+HOST = "h"
 SPILL_S = 2e-3
 
 
@@ -65,6 +68,7 @@ class SimWorker:
         is_small: bool,
         disk_bytes: int = 0,
         lose_pushes: float = 0.0,
+        offer: Offer | None = None,
     ) -> None:
         self.world = world
         self.weather = weather
@@ -84,7 +88,9 @@ class SimWorker:
         self.disk: Disk = {}
         self.executors: dict[int, SimExecutor] = {}
         self.moves = ShardMoves(self, lose_pushes)
-        self.core = WorkerCore(peer, self.name, slots, Store(limit_bytes, disk_bytes, "on disk"))
+        self.offer = offer or {}
+        store = Store(limit_bytes, disk_bytes, "on disk")
+        self.core = WorkerCore(peer, self.name, slots, store, self.offer)
         self.on_sent: Callable[[list[Message]], None] | None = None
         self._timer = float("inf")
         self._files = 0
@@ -178,7 +184,11 @@ class SimWorker:
                 if executor in self.executors:
                     self.executors[executor].cut(piece)
                     self._after(CUT_WAIT_S, "reads a page", self._read_page, executor, piece)
+            case ReadPage(executor, piece):
+                if executor in self.executors:
+                    self.core.on_page(executor, piece, *self.executors[executor].read_page(), now)
             case Kill(executor):
+                self._note_overrun(executor)
                 self.crash_executor(executor, "SIGKILL")
             case Fetch():
                 self._fetch(effect)
@@ -202,12 +212,38 @@ class SimWorker:
 
     # --- executors --------------------------------------------------------------------------------
 
+    def _note_overrun(self, number: int) -> None:
+        """An executor is killed by our own wish; perhaps for a task that took too long."""
+        executor = self.executors.get(number)
+        if executor is not None and executor.group:  # dead or not: the page is what is judged
+            limit_s = self.truth.groups[executor.group].options.get("timeout")
+            task = executor.overran(limit_s) if limit_s is not None else None
+            if task is not None:
+                self.truth.overran[task] += 1
+
+    def _check_begun(self, names: list[str] | None) -> None:
+        """Require that a task may run here, and that no resource is given out twice."""
+        if names is not None and self.name not in names and HOST not in names:
+            raise self.world.fail(f"{self.name} runs what is for {names}")
+        used: dict[str, float] = {}
+        units: list[tuple[str, Any]] = []
+        for executor in self.executors.values():
+            for name, given in (executor.running or {}).items():
+                if isinstance(given, list):
+                    units += [(name, unit) for unit in given]
+                else:
+                    used[name] = used.get(name, 0) + given
+        over = [name for name, amount in used.items() if amount > self.offer[name] + 1e-9]
+        if over or len(set(units)) != len(units):
+            raise self.world.fail(f"{self.name} gave out twice: {units}, {used}")
+
     def _spawn(self, number: int) -> None:
         label = f"{self.name}.{number}"
         self.executors[number] = SimExecutor(
             self.world, self.truth, label, number, self.disk, self.slowness,
             self._on_report, self.crash_executor, self.is_small,
         )  # fmt: skip
+        self.executors[number].check = self._check_begun
         self._after(self.spawn_s, f"has executor {number}", self._on_ready, number)
 
     def _on_ready(self, number: int) -> None:

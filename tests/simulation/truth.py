@@ -32,6 +32,7 @@ class GroupTruth:
     def __init__(self, group: int, function: Function | None, options: dict[str, Any]) -> None:
         self.group = group
         self.function = function
+        self.options = options
         self.retries = int(options.get("retries", 0))
         self.allowed = int(options.get("allowed_failures", 2))
         self.is_data = function is None
@@ -58,6 +59,7 @@ class Truth:
         self.groups: dict[int, GroupTruth] = {}
         self.raised: Counter[Key] = Counter()
         self.crashed: Counter[Key] = Counter()
+        self.overran: Counter[Key] = Counter()
         self.begun: Counter[int] = Counter()
         self.finished: Counter[int] = Counter()
         """Tasks that executors began, and that they finished, by group."""
@@ -193,20 +195,33 @@ class Truth:
         truth = self.groups[origin_group]
         match failure["kind"]:
             case "raised":
-                is_right = self.raised[origin_group, origin] > truth.retries
+                tried = self.raised[origin_group, origin] + self.overran[origin_group, origin]
+                is_right = tried > truth.retries
+            case "timeout":
+                tried = self.raised[origin_group, origin] + self.overran[origin_group, origin]
+                is_right = tried > truth.retries and truth.options.get("timeout") is not None
             case "crashed":
                 losses = self.crashed[origin_group, origin] + self.lost_workers
                 is_right = losses + self.killed_executors > truth.allowed
             case "cancelled":
                 is_right = bool(truth.cancelled[origin]) or self.restarts > 0
             case "lost":  # a restart forgets every group
-                is_right = truth.is_data and (truth.was_let_go or self.lost_workers > 0)
+                is_right = self._is_stranded(truth)
+                is_right = is_right or (
+                    truth.is_data and (truth.was_let_go or self.lost_workers > 0)
+                )
                 is_right = is_right or self.restarts > 0
+            case "departed":
+                is_right = self._is_stranded(truth)
             case "store":
                 is_right = self.small_stores
             case _:
                 is_right = False
         return None if is_right else f"{what}, and nothing that happened explains it"
+
+    def _is_stranded(self, truth: GroupTruth) -> bool:
+        """Perhaps it could run on one worker only, and that one is gone."""
+        return bool(truth.options.get("once")) and self.lost_workers > 0
 
     def _is_ancestor(self, group: int, of: int) -> bool:
         seen, stack = {of}, [of]

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from cellspan.engine.ids import digest_of
+from cellspan.engine.codec import content_digest
+from cellspan.engine.ids import digest_of, make_shared_id
 from cellspan.engine.messages import Blob, ExtendGroup, SubmitGroup, WantResults
 
 from . import work
 from .sim_client import DONE, FAILED, PENDING, Mirror, SimClient
+from .sim_worker import HOST
 from .work import Deps, Function
 
 MAX_SPLITS = 30
@@ -27,7 +29,7 @@ MAX_SPLITS = 30
 class Habits:
     """`tasks`: largest group; `mean_s`: mean durations are drawn around it; `raises`, `crashes`:
     every so-many-th task does, 0 for none; `may_undo`: releases, cancels, retries; `large`: also
-    large results.
+    large results; `has_options`: restrictions, time limits, shared work.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Habits:
         crashes: int = 0,
         may_undo: bool = True,
         large: bool = True,
+        has_options: bool = False,
     ) -> None:
         self.tasks = tasks
         self.mean_s = mean_s
@@ -45,6 +48,7 @@ class Habits:
         self.crashes = crashes
         self.may_undo = may_undo
         self.large = large
+        self.has_options = has_options
 
 
 class User:
@@ -71,6 +75,8 @@ class User:
                 (1.5, self.release_some), (0.7, self.release_group), (0.6, self.cancel_some),
                 (0.8, self.retry_some),
             ]  # fmt: skip
+        if self.habits.has_options:
+            choices += [(2, self.map_shared), (1, self.run_everywhere)]
         weights = [weight for weight, _ in choices]
         self.random.choices([action for _, action in choices], weights)[0]()
         self.client.flush()
@@ -101,7 +107,52 @@ class User:
             options["allowed_failures"] = self.random.randint(0, 3)
         if self.random.random() < 0.3:
             options["priority"] = self.random.randint(-2, 2)
+        return options | self.draw_restrictions() if self.habits.has_options else options
+
+    def draw_restrictions(self) -> dict[str, Any]:
+        """Draw where tasks may run, with what, and how long."""
+        random, options = self.random, dict[str, Any]()
+        if random.random() < 0.4:
+            names = random.sample(["GPU", "scratch", "tape"], random.randint(1, 2))
+            amounts = {"GPU": [1, 1, 2], "scratch": [0.5, 1, 2.5, 4], "tape": [1, 2]}
+            options["resources"] = {name: random.choice(amounts[name]) for name in names}
+        if random.random() < 0.2:
+            options["workers"] = random.choice([[HOST], ["w1", HOST], [HOST, "nobody"]])
+        if random.random() < 0.3:
+            options["timeout"] = self.habits.mean_s * 10 ** random.uniform(-0.5, 1.5)
+        if random.random() < 0.2:
+            least = random.randint(1, 20)
+            options["span"] = [least, least + random.randint(0, 20)]
         return options
+
+    def run_everywhere(self) -> None:
+        """Once on each executor of a worker, if it is there."""
+        worker = self.client.find_worker(f"sim://w{self.random.randint(1, 20)}")
+        if worker is None or worker.is_dead:
+            return
+        options = {"workers": [worker.name], "once": True, "allowed_failures": 0}
+        self.submit_each(worker.slots, [self._range_spec()], options=options)
+
+    def map_shared(self) -> None:
+        """A map that others may have submitted, too: all follows from a small number."""
+        number = self.random.randint(1, 6)
+        function = Function(number << 40, self.habits.mean_s, raises=self.habits.raises)
+        options = {"resources": {"GPU": 1}} if number == 1 else {}
+        n, client = 5 * number, self.client
+        blob = function.to_blob()
+        layer = {"kind": "each", "n": n, "function": digest_of(blob), "args": [["range", 3, 2]],
+                 "names": []}  # fmt: skip
+        group = make_shared_id(content_digest(layer, options))
+        if group in client.groups:
+            return
+        mirror = client.groups[group] = Mirror(group, "each")
+        mirror.wants_all = True
+        if group not in client.truth.groups:
+            client.truth.add_each(group, function, n, [["range", 3, 2]], options)
+        mirror.grow(n)
+        client.say(
+            SubmitGroup(group, f"shared-{number}", layer, {digest_of(blob): blob}, options, True)
+        )
 
     def map_plain(self) -> None:
         """A map over ranges and items."""
@@ -221,7 +272,12 @@ class User:
         return ["const", self.random.getrandbits(63), deps]
 
     def submit_each(
-        self, n: int, specs: list[list[Any]], function: Function | None = None, wanted: bool = True
+        self,
+        n: int,
+        specs: list[list[Any]],
+        function: Function | None = None,
+        wanted: bool = True,
+        options: dict[str, Any] | None = None,
     ) -> Mirror:
         """Submit a map; the arguments as in `Truth.add_each`."""
         client = self.client
@@ -247,7 +303,7 @@ class User:
                     args.append(list(spec))
         layer = {"kind": "each", "n": n, "function": add(function.to_blob()), "args": args,
                  "names": []}  # fmt: skip
-        options = self.make_options()
+        options = self.make_options() if options is None else options
         mirror = self._add(Mirror(client.next_group(), "each"), wanted)
         client.truth.add_each(mirror.group, function, n, specs, options)
         mirror.grow(n)

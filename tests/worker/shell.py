@@ -28,6 +28,7 @@ from cellspan.engine.worker.effects import (
     FetchShards,
     Kill,
     PushShards,
+    ReadPage,
     Revoke,
     SendFrame,
     Spawn,
@@ -46,8 +47,14 @@ def each(n: int, *args: list[Any]) -> dict[str, Any]:
     return {"kind": "each", "n": n, "function": digest_of(FUNCTION), "args": specs, "names": []}
 
 
-def define(group: int, layer: dict[str, Any], blobs: dict[bytes, bytes] | None = None) -> Message:
-    return DefineGroup(group, f"g{group}", layer, {digest_of(FUNCTION): FUNCTION, **(blobs or {})})
+def define(
+    group: int,
+    layer: dict[str, Any],
+    blobs: dict[bytes, bytes] | None = None,
+    **options: Any,
+) -> Message:
+    every = {digest_of(FUNCTION): FUNCTION, **(blobs or {})}
+    return DefineGroup(group, f"g{group}", layer, every, options)
 
 
 def span(assignment: int, group: int, start: int, stop: int, **more: Any) -> RunSpan:
@@ -69,16 +76,19 @@ class ImaginaryExecutor:
     cut: int = 0
     results: list[int] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    claimed: list[int] = field(default_factory=list)
+    """Groups of the pieces that it has begun."""
 
 
 class Shell:
     """Carries out the effects of a core; keeps what was sent."""
 
-    def __init__(self, slots: int, limit_bytes: int = 1 << 30) -> None:
-        self.core = WorkerCore(WORKER, "w", slots, Store(limit_bytes))
+    def __init__(self, slots: int, limit_bytes: int = 1 << 30, **resources: Any) -> None:
+        self.core = WorkerCore(WORKER, "w", slots, Store(limit_bytes), resources)
         self.now = 0.0
         self.executors: dict[int, ImaginaryExecutor] = {}
         self.cuts: list[Cut] = []
+        self.looks: list[ReadPage] = []
         self.fetches: dict[int, Fetch] = {}
         self.pulls: list[FetchShards] = []
         self.pushes: list[PushShards] = []
@@ -109,6 +119,8 @@ class Shell:
                         if effect.executor in self.executors:
                             self.executors[effect.executor].cut = effect.piece
                         self.cuts.append(effect)
+                    case ReadPage():
+                        self.looks.append(effect)
                     case Kill():
                         self.doomed.add(effect.executor)
                     case Spawn():
@@ -163,6 +175,7 @@ class Shell:
         executor.piece = executor.waiting.popleft()
         executor.at = executor.told = executor.piece["start"]
         executor.begun = False
+        executor.claimed.append(executor.piece["group"])
         return True
 
     def step(self, number: int, fails: bool = False) -> bool:
@@ -226,6 +239,25 @@ class Shell:
             page = executor.piece["piece"], executor.at
         self.core.on_cut(cut.executor, cut.piece, *page, self.now)
         self.perform()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; the worker is woken when it wants to be, and looks at pages."""
+        end = self.now + seconds
+        while (due := self.core.next_wakeup()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.core.on_timer(self.now)
+            self.perform()
+            while self.looks:
+                look = self.looks.pop(0)
+                executor = self.executors.get(look.executor)
+                page = (0, 0)
+                if executor is not None and executor.piece is not None:
+                    page = executor.piece["piece"], executor.at
+                self.core.on_page(look.executor, look.piece, *page, self.now)
+                self.perform()
+            while self.cuts:
+                self.answer_cut()
+        self.now = end
 
     def run_to_end(self) -> None:
         """Let everything that is begun or waits come to its end."""

@@ -60,3 +60,17 @@ def test_nonsense_is_no_limit(cgroups: Path) -> None:
     write(cgroups / "root" / "x", **{"cpu.max": "lots", "memory.max": "-1"})
     assert limits.detect_cores() == 8
     assert limits.detect_memory_bytes() == psutil.virtual_memory().total
+
+
+def test_gpus_are_those_of_the_system_or_those_that_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert limits.detect_gpus() == []
+    for name in ("nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert limits.detect_gpus() == [2, 10]
+    for said, found in (("", []), ("3", [3]), ("1, GPU-ab12,1", [1, "GPU-ab12"]), ("0,-1,2", [0])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+        assert limits.detect_gpus() == found

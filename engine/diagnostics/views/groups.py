@@ -43,7 +43,7 @@ NAME_CHARS = 22
 STATES = ("done", "running", "failed", "waiting", "dropped")
 EDGES = tuple(f"{state}_{edge}" for state in STATES for edge in ("left", "right"))
 TEXTS = ("mark", "name", "tasks", "rate", "median", "p90", "state", "failure")
-DETAILS = ("full_name", "counts", "durations", "origin", "error")
+DETAILS = ("full_name", "counts", "durations", "origin", "error", "notes")
 
 LEFT_PX = round(34 + NAME_CHARS * MONO_PX)
 RIGHT_PX = 452
@@ -186,6 +186,7 @@ def _add_hover(plot: Any, source: ColumnDataSource) -> None:
         ("duration", "@durations"),
         ("from", "@origin"),
         ("first failure", "@error"),
+        ("notes", "@notes"),
     ]
     plot.add_tools(HoverTool(renderers=[area], tooltips=tooltips, point_policy="follow_mouse"))
 
@@ -235,6 +236,7 @@ def _sum_rows(rows: Sequence[GroupRow], name: str) -> GroupRow:
         eta_s=sum(row.unfinished for row in active) / rate if rate else None,
         quantiles=None,
         error=next((row.error for row in rows if row.error), None),
+        warning=next((row.warning for row in rows if row.warning), None),
     )
 
 
@@ -258,6 +260,7 @@ def _values_of(row: GroupRow, y: float, now: float) -> dict[str, Any]:
         "durations": _durations_text(row),
         "origin": _origin_text(row, now),
         "error": row.error or "none",
+        "notes": ", ".join(filter(None, (row.warning, row.metadata))) or "none",
     }
 
 
