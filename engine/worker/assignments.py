@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -217,6 +218,19 @@ class Assignment:
         for group, offset in self.group.same:
             spans.setdefault(group, []).append((start + offset, stop + offset))
         return {group: runs_.normalize(some) for group, some in spans.items()}
+
+    def inputs_of(self, task: int) -> Iterable[tuple[GroupId, int]]:
+        """Return the results that one task takes as inputs, of a graph one for each edge."""
+        if self.group.kind != "graph":
+            needs = self.needs(task, task + 1)
+            return (
+                (group, index) for group, runs in needs.items() for index in runs_.indices(runs)
+            )
+        if not self._dep_offsets:
+            return ()
+        at = task - self.start
+        edges = slice(self._dep_offsets[at], self._dep_offsets[at + 1])
+        return zip(self._dep_groups[edges], self._dep_indices[edges], strict=True)
 
     def _graph_needs(self, start: int, stop: int) -> Needs:
         if not self._dep_offsets:

@@ -240,6 +240,14 @@ class Store:
         first, last = index.overlapping(start, stop)
         return list(dict.fromkeys(index.blocks[first:last]))
 
+    def has(self, group: GroupId, task: int) -> bool:
+        """Return whether a task's result is here."""
+        index = self._groups.get(group)
+        if index is None:
+            return False
+        place = bisect_right(index.stops, task)
+        return place < len(index.starts) and index.starts[place] <= task
+
     def missing(self, group: GroupId, start: int, stop: int) -> Runs:
         """Return the tasks of `[start, stop)` that are not here."""
         index = self._groups.get(group)

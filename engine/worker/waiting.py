@@ -86,11 +86,10 @@ class Waiting:
                 self._by_group.setdefault(group, {})[assignment.assignment] = assignment
             return
         for task in tasks:
-            for group, runs in assignment.needs(task, task + 1).items():
-                takers = self._singles.setdefault(group, {})
-                for start, stop in runs_.pairs(runs):
-                    for index in runs_.indices(self._store.missing(group, start, stop)):
-                        takers.setdefault(index, []).append((assignment, task))
+            for group, index in assignment.inputs_of(task):
+                if not self._store.has(group, index):
+                    takers = self._singles.setdefault(group, {})
+                    takers.setdefault(index, []).append((assignment, task))
 
     def on_stored(self, group: GroupId, start: int, stop: int) -> list[tuple[Assignment, Runs]]:
         """Results have come to be here. Return the tasks that can run by that; they wait no
@@ -250,7 +249,8 @@ class Waiting:
         return found
 
     def _lacks(self, assignment: Assignment, task: int) -> bool:
-        return self._lacks_any(assignment.needs(task, task + 1))
+        has = self._store.has
+        return not all(has(group, index) for group, index in assignment.inputs_of(task))
 
     def _lacks_any(self, needs: Needs) -> bool:
         return any(
