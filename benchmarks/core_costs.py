@@ -34,15 +34,17 @@ SKIPPED, SKIPPED_PER_WORKER = 2000, 4
 """The first reports: probes, and the filling of the queues. After that a report is answered by a
 span."""
 MEASURED = 8000
+LARGE = 160
+"""From so many workers on spans grow with their number (scheduler/lengths.py)."""
 CHUNK = 500
-"""The cost is the median of those of so many reports each."""
+"""The cost is the median of those of so many spans each."""
 CLIENT, FIRST_WORKER = 1, 10
 
 
 class Cost(NamedTuple):
-    """CPU seconds for a report: of the decision (`place`) alone, and of all that the core does
-    until the next span is assigned. `reports`: how many were measured, `spans`: how many were
-    assigned because of them."""
+    """CPU seconds for a span: of the decision (`place`) alone, and of all that the core does from
+    a report until the next span is assigned. `reports`: how many were measured, `spans`: how many
+    were assigned because of them."""
 
     decision_s: float
     all_s: float
@@ -124,18 +126,13 @@ class Simulated:
             pass
 
 
-def cost_of(
-    workers: int,
-    over_results: bool,
-    largest: int = WORKERS[-1],
-    measured: int = MEASURED,
-    chunk: int = CHUNK,
-) -> Cost:
-    """Return what a report costs with so many workers: in a map over a range, or over the results
-    of a map that is done, which lie on all workers. The map is as long as the `largest` cluster
-    needs it, so that only the number of workers changes."""
+def cost_of(workers: int, over_results: bool, measured: int = MEASURED, chunk: int = CHUNK) -> Cost:
+    """Return what a span costs with so many workers: in a map over a range, or over the results
+    of a map that is done, which lie on all workers. In a large cluster spans are longer, and the
+    map with them, so that all sizes hand out about as many."""
     skipped = SKIPPED + SKIPPED_PER_WORKER * workers
-    tasks = (SKIPPED + measured + (SKIPPED_PER_WORKER + 3) * largest) * SPAN_TASKS
+    longer = max(1.0, workers / LARGE)
+    tasks = int((skipped + 2 * measured + 4 * workers) * SPAN_TASKS * longer)
     simulated = Simulated(workers)
     source = None
     if over_results:
@@ -147,18 +144,20 @@ def cost_of(
     for _ in range(skipped):
         simulated.step()
     chunks: list[tuple[float, float]] = []
-    spans = 0
+    reports = spans = 0
     for _ in range(measured // chunk):
-        decision_ns = all_ns = 0
-        for _ in range(chunk):
+        decision_ns = all_ns = given = 0
+        while given < chunk:
             stepped = simulated.step()
             assert stepped is not None, "the map has ended too early"
-            spans += stepped[0]
+            reports += 1
+            given += stepped[0]
             decision_ns += stepped[1]
             all_ns += stepped[2]
-        chunks.append((decision_ns / chunk, all_ns / chunk))
+        spans += given
+        chunks.append((decision_ns / given, all_ns / given))
     decision, everything = (statistics.median(column) for column in zip(*chunks, strict=True))
-    return Cost(decision * 1e-9, everything * 1e-9, chunk * len(chunks), spans)
+    return Cost(decision * 1e-9, everything * 1e-9, reports, spans)
 
 
 def spread_of(costs: list[float]) -> float:

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from cellspan.engine.codec import encode
+
 from . import work
 
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -48,17 +50,18 @@ class Peak:
 
 
 class Counted:
-    """Counts the bytes that a client's connection to its scheduler is given to write."""
+    """Counts the bytes of what a client's session gives to be sent to the scheduler."""
 
     def __init__(self, client: Any) -> None:
         self.nbytes = 0
-        connection = client._link._connection
-        self._write = connection._write
-        connection._write = self._count
+        self._take_sends = client.session.take_sends
+        client.session.take_sends = self._count
 
-    def _count(self, parts: list[Any]) -> None:
-        self.nbytes += sum(map(len, parts))
-        self._write(parts)
+    def _count(self, **options: Any) -> list[Any]:
+        messages: list[Any] = self._take_sends(**options)
+        if messages:
+            self.nbytes += sum(map(len, encode(messages)))
+        return messages
 
 
 def submit(client: Any, n: int) -> Any:

@@ -25,7 +25,7 @@ from . import runs as runs_
 
 TARGET_S = 0.010
 """Work that one piece of short tasks shall hold."""
-LEAST_S = 0.001
+LEAST_S = 0.00025
 """Pieces are not made shorter than this for the sake of an even end."""
 GROWTH = 16
 FIRST_LENGTH = 1

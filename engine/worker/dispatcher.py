@@ -101,10 +101,14 @@ class Dispatcher:
             self._ready.append(assignment)
 
     def on_stored(self, group: GroupId, start: int, stop: int) -> None:
-        """Results have come to be here: what waited for them is next, so that they can go soon."""
+        """Results have come to be here: what waited for them can run. It takes its place behind
+        what is ready, so that more of it comes together meanwhile.
+        """
         for assignment, runs in self.waiting.on_stored(group, start, stop):
             assignment.put_back(runs)
-            self._push(assignment)
+            if not assignment.is_ready:
+                assignment.is_ready = True
+                self._ready.append(assignment)
 
     def put_back(self, assignment: Assignment, runs: Runs) -> None:
         """Tasks were not begun after all: queue them again, unless they are being taken back."""

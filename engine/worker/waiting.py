@@ -8,7 +8,8 @@ not, the core returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -18,6 +19,9 @@ from . import runs as runs_
 from .assignments import Assignment, Needs
 from .slots import Link
 from .store import Store
+
+BY_RUNS = ("each", "fold")
+"""Layers that tell in closed form who takes a result; of others every single input is noted."""
 
 
 class Expected:
@@ -81,7 +85,7 @@ class Waiting:
 
     def _watch(self, assignment: Assignment, tasks: BitMap) -> None:
         """Have an eye on the results that these tasks of an assignment lack."""
-        if assignment.group.kind == "each":
+        if assignment.group.kind in BY_RUNS:
             for group in assignment.needs(assignment.start, assignment.stop):
                 self._by_group.setdefault(group, {})[assignment.assignment] = assignment
             return
@@ -234,6 +238,13 @@ class Waiting:
     def _find_runnable(self, assignment: Assignment, tasks: BitMap) -> BitMap:
         """Return those of these tasks whose inputs are all here."""
         missing = self._store.missing
+        if assignment.group.kind == "fold":
+            gaps = BitMap()
+            for start, stop in runs_.pairs(runs_.of_set(tasks)):
+                for level, first, last in _inputs_of_fold(assignment.group.layer, start, stop):
+                    for a, b in runs_.pairs(missing(level[2], first, last)):
+                        gaps.add_range(*_takers_in(level, assignment.group.layer["fanin"], a, b))
+            return tasks - gaps
         if assignment.group.kind != "each":
             return BitMap([task for task in tasks if not self._lacks(assignment, task)])
         for group, runs in assignment.group.shared.items():
@@ -260,8 +271,36 @@ class Waiting:
         )
 
 
+def _inputs_of_fold(
+    layer: dict[str, Any], start: int, stop: int
+) -> Iterator[tuple[list[int], int, int]]:
+    """Yield each level that tasks `[start, stop)` of a `Fold` are in, and the results that they
+    take there.
+    """
+    for level in layer["levels"]:
+        begin, end, _, low, high = level
+        first, last = max(start, begin), min(stop, end)
+        if first < last:
+            fanin = layer["fanin"]
+            yield level, low + (first - begin) * fanin, min(high, low + (last - begin) * fanin)
+
+
+def _takers_in(level: list[int], fanin: int, start: int, stop: int) -> tuple[int, int]:
+    """Return which tasks of a level take any of the results `[start, stop)`, all of them its."""
+    begin, _, _, low, _ = level
+    return begin + (start - low) // fanin, begin + (stop - 1 - low) // fanin + 1
+
+
 def _taking(assignment: Assignment, group: GroupId, start: int, stop: int) -> BitMap:
-    """Return which waiting tasks of an `Each` take any of these results."""
+    """Return which waiting tasks of an `Each` or a `Fold` take any of these results."""
+    if assignment.group.kind == "fold":
+        found = BitMap()
+        layer = assignment.group.layer
+        for level in layer["levels"]:
+            first, last = max(start, level[3]), min(stop, level[4])
+            if level[2] == group and first < last:
+                found.add_range(*_takers_in(level, layer["fanin"], first, last))
+        return found & assignment.awaiting
     if group in assignment.group.shared:
         return assignment.awaiting.copy()
     found = BitMap()

@@ -20,7 +20,7 @@ def test_all_tasks_are_run() -> None:
 
 def test_every_measured_report_is_answered_by_about_a_span() -> None:
     for over_results in (False, True):
-        cost = cost_of(5, over_results, largest=10, measured=200, chunk=50)
+        cost = cost_of(5, over_results, measured=200, chunk=50)
         assert cost.reports == 200
         assert 150 <= cost.spans <= 250
         assert 0 < cost.decision_s < cost.all_s

@@ -146,9 +146,11 @@ def run_exchange(
     cluster.start_workers(workers)
     world.run(START_S + READY_S)
     user = User(cluster.add_client(), world.fork("user"), Habits(inputs, mean_s), [])
-    source = user.submit_each(inputs, [["range", 7, 3]], Function(1, mean_s), wanted=False)
+    patient = {"allowed_failures": 1000}  # workers are lost again and again, with what they run
+    values, first = [["range", 7, 3]], Function(1, mean_s)
+    source = user.submit_each(inputs, values, first, wanted=False, options=patient)
     split, merge = Function(2, mean_s, nbytes=100), Function(3, mean_s)
-    user.submit_exchange(source.group, 0, inputs, outputs, split, merge)
+    user.submit_exchange(source.group, 0, inputs, outputs, split, merge, patient)
     user.client.flush()
     cluster.injector.start()
     if faults.describe():

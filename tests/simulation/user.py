@@ -212,10 +212,17 @@ class User:
         self.submit_exchange(source, offset, count, outputs, split, self.make_function())
 
     def submit_exchange(
-        self, source: int, offset: int, count: int, outputs: int, split: Function, merge: Function
+        self,
+        source: int,
+        offset: int,
+        count: int,
+        outputs: int,
+        split: Function,
+        merge: Function,
+        options: dict[str, Any] | None = None,
     ) -> Mirror:
         """Submit an exchange over results of a group, and want its outputs."""
-        options, client = self.make_options(), self.client
+        options, client = self.make_options() if options is None else options, self.client
         mirror = self._add(Mirror(client.next_group(), "exchange"), True)
         client.truth.add_exchange(
             mirror.group, split, merge, source, offset, count, outputs, options
