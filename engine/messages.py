@@ -294,7 +294,8 @@ class ForgetGroup(Message):
 @dataclass(slots=True)
 class RunSpan(Message):
     """Run tasks `[start, stop)`. `inline`: somebody waits, send small results along. `patient`:
-    nobody waits for any of them, reports may be held back a moment.
+    reports may be held back a moment while there is much to do here, because nobody waits for any
+    of them, or only tasks that are here as well.
 
     For a `Graph`: `payload` and `lengths` as in `ExtendGroup`. For `Each` with items: `chunks` is
     ``[[argument position, chunk number, Blob], ...]``, those that this worker was not sent before.

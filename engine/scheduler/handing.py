@@ -38,7 +38,10 @@ def hand_out(ledger: Ledger, plan: Plan, source: str = READY) -> None:
     assignment = Assignment(number, group, worker, start, stop, task_s, ledger.now)
     move(ledger, group, range(start, stop), source, ASSIGNED, assignment=assignment)
     message = RunSpan(number, group.id, start, stop, group.is_wanted(start, stop))
-    message.patient = not message.inline and not group.consumers
+    if group.consumers:  # what takes these results can only be with this worker, too
+        message.patient = ledger.placement.worker_count == 1
+    else:
+        message.patient = not message.inline
     if isinstance(layer, Graph):
         message.payload, message.lengths = layer.cut(start, stop)
         if layer.has_inputs:

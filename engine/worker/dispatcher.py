@@ -9,6 +9,7 @@ ledger.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from ..ids import GroupId
 from ..messages import Runs
@@ -27,6 +28,9 @@ from .waiting import Waiting
 
 CUT_AFTER_S = 0.025
 """A piece that has run this long is cut short if another executor has nothing to do."""
+
+LOOK_AT = 32
+"""So many assignments are looked at to see whether there is much to do."""
 
 MAX_LINKS = 64
 """Tasks that follow a task in the same piece, at most."""
@@ -267,12 +271,17 @@ class Dispatcher:
         )
 
     def has_backlog(self, seconds: float) -> bool:
-        """Tell whether every executor is busy, with a piece to follow, and at least so much work
-        for each of them waits behind."""
-        if any(slot.running is None or slot.queued is None for slot in self.slots.values()):
+        """Tell whether every executor is busy, and at least so much work for each of them is here,
+        be it that it waits for results of what runs."""
+        if any(slot.running is None for slot in self.slots.values()):
             return False
-        waiting_s = sum(a.queued * (a.group.mean_s or 0.0) for a in self._ready)
-        return waiting_s >= seconds * len(self.slots)
+        limit_s = seconds * len(self.slots)
+        for assignment in islice(self._ledger.assignments.values(), LOOK_AT):
+            count = assignment.queued + len(assignment.awaiting)
+            limit_s -= count * (assignment.group.mean_s or 0.0)
+            if limit_s <= 0:
+                return True
+        return False
 
     # --- an even load --------------------------------------------------------------------------
 

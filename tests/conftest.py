@@ -1,0 +1,10 @@
+"""What all tests start from."""
+
+from __future__ import annotations
+
+import signal
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them are
+# about; what they start inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
