@@ -162,7 +162,7 @@ def _advance(ledger: Ledger, worker: Worker) -> None:
         group, tasks = stack.pop()
         having = worker.having.get(group.id)
         new = closure.found.get(group.id)
-        if group.id not in ledger.groups or (having is None and new is None):
+        if ledger.groups.get(group.id) is not group or (having is None and new is None):
             continue
         if closure.is_full(group):
             rest.append((group, tasks))

@@ -13,18 +13,17 @@ they are made. Nothing relies on it being followed.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from pyroaring import BitMap
 
 from ..ids import Digest, GroupId, PeerId
+from .closed import ClosedForm, SetOf
 from .runs import clip, set_of
 
-SetOf: TypeAlias = Callable[[GroupId], BitMap]
 
-
-class Exchange:
+class Exchange(ClosedForm):
     """An all-to-all exchange over results of one group. Nobody but its merges takes the results of
     its splits, as far as clients do not ask: they hold the merges.
     """
@@ -100,25 +99,6 @@ class Exchange:
         if group == self.own and not done(group).contains_range(0, self.count):
             return BitMap()
         return self.complete(self.consumers_of(group, results) & waiting, done)
-
-    def on_lost(self, group: GroupId, results: BitMap, waiting: BitMap) -> None:
-        """These results are not done any more: nothing is counted here."""
-
-    def count_again(self, tasks: BitMap, done: SetOf) -> BitMap:
-        """These tasks wait again. Return those whose inputs are all done."""
-        return self.complete(tasks, done)
-
-    def can_run_again(self, tasks: BitMap) -> BitMap:
-        """Return those of these tasks that can be computed once more: all."""
-        return tasks
-
-    def bytes_per_task(self) -> float:
-        """Return what of the layer travels with a task, in bytes."""
-        return 0.0
-
-    def find_local(self, tasks: BitMap, held: SetOf) -> BitMap:
-        """Return those of these tasks whose inputs are all held."""
-        return self.complete(tasks, held)
 
     def _has_merges(self, tasks: BitMap) -> bool:
         return bool(tasks) and tasks.max() >= self.count

@@ -10,15 +10,14 @@ rows of numbers, are all that a worker and its executors know of the tree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 from pyroaring import BitMap
 
 from ..ids import Digest, GroupId
+from .closed import ClosedForm, SetOf
 from .runs import clip, runs_of
-
-SetOf: TypeAlias = Callable[[GroupId], BitMap]
 
 
 class Level(NamedTuple):
@@ -47,7 +46,7 @@ def make_levels(
     return tuple(levels)
 
 
-class Fold:
+class Fold(ClosedForm):
     """A tree over results of one group. Nobody but the tree itself takes results of its inner
     tasks, as far as clients do not ask: they hold the root.
     """
@@ -148,26 +147,3 @@ class Fold:
             if missing:
                 found = found - self.consumers_of(group, missing)
         return found
-
-    def on_done(self, group: GroupId, results: BitMap, waiting: BitMap, done: SetOf) -> BitMap:
-        """These results are done now. Return the waiting tasks that are complete by that."""
-        return self.complete(self.consumers_of(group, results) & waiting, done)
-
-    def on_lost(self, group: GroupId, results: BitMap, waiting: BitMap) -> None:
-        """These results are not done any more: nothing is counted here."""
-
-    def count_again(self, tasks: BitMap, done: SetOf) -> BitMap:
-        """These tasks wait again. Return those whose inputs are all done."""
-        return self.complete(tasks, done)
-
-    def can_run_again(self, tasks: BitMap) -> BitMap:
-        """Return those of these tasks that can be computed once more: all."""
-        return tasks
-
-    def bytes_per_task(self) -> float:
-        """Return what of the layer travels with a task, in bytes."""
-        return 0.0
-
-    def find_local(self, tasks: BitMap, held: SetOf) -> BitMap:
-        """Return those of these tasks whose inputs are all held."""
-        return self.complete(tasks, held)

@@ -16,18 +16,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from pyroaring import BitMap
 
 from ..errors import PeerError
 from ..ids import MAX_TASKS, Digest, GroupId
 from ..messages import Blob, ExtendGroup
+from .closed import SetOf
 from .runs import set_of
-
-SetOf: TypeAlias = Callable[[GroupId], BitMap]
 
 LOOK_AT = 64
 """How many tasks a search for tasks with inputs at a certain place looks at."""

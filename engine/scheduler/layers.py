@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 from pyroaring import BitMap
 
 from ..ids import MAX_TASKS, Digest, GroupId
+from .closed import ClosedForm, SetOf
 from .exchange import Exchange
 from .fold import Fold, make_levels
 from .graph import Graph
@@ -28,15 +29,12 @@ DIGEST_BYTES = 16
 MAX_ARGUMENTS = 1000
 MAX_FANIN = 1 << 16
 
-SetOf: TypeAlias = Callable[[GroupId], BitMap]
-"""Gives a set of tasks of a group, for example those that are done."""
-
 
 class LayerRefused(Exception):
     """A layer from the wire that cannot be: the text says why, for the user."""
 
 
-class Each:
+class Each(ClosedForm):
     """`n` tasks, each argument one shared blob, a symbolic range, chunked items, or the same index
     of a group.
     """
@@ -118,21 +116,6 @@ class Each:
         for group, offset in self.same:
             found = found & done(group).shift(-offset)
         return found
-
-    def on_done(self, group: GroupId, results: BitMap, waiting: BitMap, done: SetOf) -> BitMap:
-        """These results are done now. Return the waiting tasks that are complete by that."""
-        return self.complete(self.consumers_of(group, results) & waiting, done)
-
-    def on_lost(self, group: GroupId, results: BitMap, waiting: BitMap) -> None:
-        """These results are not done any more: nothing is counted here."""
-
-    def count_again(self, tasks: BitMap, done: SetOf) -> BitMap:
-        """These tasks wait again. Return those whose inputs are all done."""
-        return self.complete(tasks, done)
-
-    def can_run_again(self, tasks: BitMap) -> BitMap:
-        """Return those of these tasks that can be computed once more."""
-        return tasks
 
     def bytes_per_task(self) -> float:
         """Return what of the layer travels with a task, in bytes."""

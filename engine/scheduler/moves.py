@@ -29,7 +29,6 @@ DONE = "done"
 FAILED = "failed"
 RELEASED = "released"
 STATES = (WAITING, READY, ASSIGNED, DONE, FAILED, RELEASED)
-UNFINISHED = (WAITING, READY, ASSIGNED)
 
 Tasks: TypeAlias = range | BitMap
 """Tasks of one group: a range where they are one run (cheaper), a set otherwise."""

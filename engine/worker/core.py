@@ -44,8 +44,7 @@ from .store import Store, StoredBlock
 HOLD_S = 0.005
 """So long a report may be held that nobody waits for..."""
 BACKLOG_S = 0.010
-"""...while at least so much work waits behind every executor: the scheduler has time to send more.
-"""
+"""...while at least so much work for each executor is here: the scheduler has time to send more."""
 
 
 class WorkerCore(ShardWork):

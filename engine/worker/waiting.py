@@ -8,15 +8,14 @@ not, the core returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from pyroaring import BitMap
 
 from ..ids import AssignmentId, GroupId
 from ..messages import Runs
 from . import runs as runs_
-from .assignments import Assignment, Needs
+from .assignments import Assignment, Needs, WorkGroup
 from .slots import Link
 from .store import Store
 
@@ -101,7 +100,7 @@ class Waiting:
         """
         found: list[tuple[Assignment, Runs]] = []
         for assignment in list(self.find(group)):
-            taking = _taking(assignment, group, start, stop)
+            taking = _takers(assignment.group, group, start, stop, assignment.awaiting)
             runnable = self._find_runnable(assignment, taking) if taking else taking
             if runnable:
                 assignment.awaiting -= runnable
@@ -237,26 +236,14 @@ class Waiting:
 
     def _find_runnable(self, assignment: Assignment, tasks: BitMap) -> BitMap:
         """Return those of these tasks whose inputs are all here."""
-        missing = self._store.missing
-        if assignment.group.kind == "fold":
-            gaps = BitMap()
-            for start, stop in runs_.pairs(runs_.of_set(tasks)):
-                for level, first, last in _inputs_of_fold(assignment.group.layer, start, stop):
-                    for a, b in runs_.pairs(missing(level[2], first, last)):
-                        gaps.add_range(*_takers_in(level, assignment.group.layer["fanin"], a, b))
-            return tasks - gaps
-        if assignment.group.kind != "each":
+        if assignment.group.kind not in BY_RUNS:
             return BitMap([task for task in tasks if not self._lacks(assignment, task)])
-        for group, runs in assignment.group.shared.items():
-            if any(missing(group, start, stop) for start, stop in runs_.pairs(runs)):
-                return BitMap()
-        found = tasks
-        for group, offset in assignment.group.same:
-            gaps = BitMap()
-            for start, stop in runs_.pairs(runs_.of_set(tasks)):
-                for a, b in runs_.pairs(missing(group, start + offset, stop + offset)):
-                    gaps.add_range(a - offset, b - offset)
-            found = found - gaps
+        found = tasks.copy()
+        for start, stop in runs_.pairs(runs_.of_set(tasks)):
+            for group, runs in assignment.needs(start, stop).items():
+                for first, last in runs_.pairs(runs):
+                    for a, b in runs_.pairs(self._store.missing(group, first, last)):
+                        found -= _takers(assignment.group, group, a, b, tasks)
         return found
 
     def _lacks(self, assignment: Assignment, task: int) -> bool:
@@ -271,40 +258,21 @@ class Waiting:
         )
 
 
-def _inputs_of_fold(
-    layer: dict[str, Any], start: int, stop: int
-) -> Iterator[tuple[list[int], int, int]]:
-    """Yield each level that tasks `[start, stop)` of a `Fold` are in, and the results that they
-    take there.
+def _takers(group: WorkGroup, number: GroupId, start: int, stop: int, among: BitMap) -> BitMap:
+    """Return which tasks of a group, an `Each` or a `Fold`, take any of these results of another
+    one (or of its own).
     """
-    for level in layer["levels"]:
-        begin, end, _, low, high = level
-        first, last = max(start, begin), min(stop, end)
-        if first < last:
-            fanin = layer["fanin"]
-            yield level, low + (first - begin) * fanin, min(high, low + (last - begin) * fanin)
-
-
-def _takers_in(level: list[int], fanin: int, start: int, stop: int) -> tuple[int, int]:
-    """Return which tasks of a level take any of the results `[start, stop)`, all of them its."""
-    begin, _, _, low, _ = level
-    return begin + (start - low) // fanin, begin + (stop - 1 - low) // fanin + 1
-
-
-def _taking(assignment: Assignment, group: GroupId, start: int, stop: int) -> BitMap:
-    """Return which waiting tasks of an `Each` or a `Fold` take any of these results."""
-    if assignment.group.kind == "fold":
-        found = BitMap()
-        layer = assignment.group.layer
-        for level in layer["levels"]:
-            first, last = max(start, level[3]), min(stop, level[4])
-            if level[2] == group and first < last:
-                found.add_range(*_takers_in(level, layer["fanin"], first, last))
-        return found & assignment.awaiting
-    if group in assignment.group.shared:
-        return assignment.awaiting.copy()
     found = BitMap()
-    for producer, offset in assignment.group.same:
-        if producer == group and stop > offset:
+    if group.kind == "fold":
+        fanin = group.layer["fanin"]
+        for begin, _, producer, low, high in group.layer["levels"]:
+            first, last = max(start, low) - low, min(stop, high) - low
+            if producer == number and first < last:
+                found.add_range(begin + first // fanin, begin + (last - 1) // fanin + 1)
+        return found & among
+    if runs_.intersect(group.shared.get(number, ()), start, stop):
+        return among
+    for producer, offset in group.same:
+        if producer == number and stop > offset:
             found.add_range(max(0, start - offset), stop - offset)
-    return found & assignment.awaiting
+    return found & among
